@@ -1,0 +1,3 @@
+//! The `pinscope` binary.
+
+fn main() {}
