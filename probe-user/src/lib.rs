@@ -1,6 +1,11 @@
 //! pinscope's library: everything behind the `pinscope` binary.
+//!
+//! Data goes one way: kernel maps ([`kernel`]) → decoded [`snapshot`] → [`model`] (pure, no
+//! I/O) → [`faces`] (text, JSON, NDJSON). [`provoke`] makes the memory that `selftest` and the
+//! tests let reclaim unmap.
 
 pub mod faces;
+pub mod kernel;
 pub mod model;
 pub mod provoke;
-pub mod source;
+pub mod snapshot;

@@ -1,0 +1,129 @@
+//! What the programs must know of the running kernel, and of what the user asked for.
+//!
+//! User space fills this from `/sys/kernel/btf/vmlinux` at load and hands it to the programs
+//! as read-only data, so the verifier sees constants and cuts away what can't happen. Nothing
+//! in it is guessed from a version number. An offset that this kernel lacks is [`ABSENT`].
+
+/// The kernel has no such field.
+pub const ABSENT: u32 = u32::MAX;
+
+/// How the mappings of a large folio are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum LargeMapcount {
+    /// One field holds the whole count, less one (`folio._large_mapcount`, from 6.11).
+    Total = 0,
+    /// The whole folio's count, less one, and one in each of its pages.
+    PerPage = 1,
+}
+
+/// Offsets in bytes, flag bits as masks. `folio` stands for `struct page` on 5.10, with the
+/// offsets of tail pages' fields counted from the head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(
+    feature = "user",
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
+)]
+pub struct KernelFacts {
+    /// `1 << PG_head`: a large folio (`enum pageflags`).
+    pub pg_head: u64,
+    /// `1 << PG_swapbacked`.
+    pub pg_swapbacked: u64,
+    /// `1 << PG_swapcache`, an alias that means this only together with swapbacked.
+    pub pg_swapcache: u64,
+    /// `1 << PG_writeback`.
+    pub pg_writeback: u64,
+    /// `PAGE_FLAGS_PRIVATE`: `1 << PG_private | 1 << PG_private_2`.
+    pub pg_private: u64,
+
+    /// `folio.flags`.
+    pub folio_flags: u32,
+    /// `folio.mapping`.
+    pub folio_mapping: u32,
+    /// `folio._mapcount`.
+    pub folio_mapcount: u32,
+    /// `folio._refcount`.
+    pub folio_refcount: u32,
+    /// The number of pages of a large folio, a `u32`.
+    pub folio_nr_pages: u32,
+    /// `folio._pincount` (5.10: `hpage_pinned_refcount`, only above order 1).
+    pub folio_pincount: u32,
+    /// The smallest order that has a pincount of its own: 1, on 5.10 it is 2.
+    pub pincount_min_order: u32,
+    /// The whole folio's own mapcount (`_entire_mapcount`, `compound_mapcount`), less one.
+    pub folio_entire_mapcount: u32,
+    /// `folio._large_mapcount`, or [`ABSENT`] with [`LargeMapcount::PerPage`].
+    pub folio_large_mapcount: u32,
+    /// A [`LargeMapcount`].
+    pub large_mapcount: u32,
+    /// `sizeof(struct page)`, the distance of the per-page mapcounts.
+    pub page_size_of: u32,
+
+    /// `vm_area_struct.vm_mm`.
+    pub vma_mm: u32,
+    /// `mm_struct.owner`.
+    pub mm_owner: u32,
+    /// `mm_struct.notifier_subscriptions`.
+    pub mm_subscriptions: u32,
+    /// `task_struct.group_leader`.
+    pub task_group_leader: u32,
+    /// `task_struct.tgid`.
+    pub task_tgid: u32,
+    /// `task_struct.comm`.
+    pub task_comm: u32,
+    /// `task_struct.mm`: null for a kernel thread.
+    pub task_mm: u32,
+    /// `task_struct.cgroups`, a `css_set`.
+    pub task_cgroups: u32,
+    /// `css_set.dfl_cgrp`: the task's cgroup in the v2 hierarchy.
+    pub css_set_dfl_cgrp: u32,
+    /// `cgroup.kn`.
+    pub cgroup_kn: u32,
+    /// `kernfs_node.id`: the inode number of the cgroup's directory.
+    pub kernfs_id: u32,
+
+    /// `scan_control.target_mem_cgroup`.
+    pub sc_target_memcg: u32,
+    /// The byte that holds `scan_control.proactive`, or [`ABSENT`] (5.10).
+    pub sc_proactive: u32,
+    /// The bit in that byte, as a mask.
+    pub sc_proactive_mask: u32,
+
+    /// `mmu_notifier_range.mm`.
+    pub range_mm: u32,
+    /// `mmu_notifier_subscriptions.list.first`.
+    pub subscriptions_list: u32,
+    /// `mmu_notifier_subscriptions.has_itree`.
+    pub subscriptions_itree: u32,
+    /// `mmu_notifier.hlist.next`.
+    pub notifier_next: u32,
+    /// `mmu_notifier.ops`.
+    pub notifier_ops: u32,
+    /// `mmu_notifier_ops.invalidate_range_start`.
+    pub ops_start: u32,
+    /// `mmu_notifier_ops.invalidate_range_end`.
+    pub ops_end: u32,
+
+    /// TTU flags that a reclaim call must have (`TTU_BATCH_FLUSH`).
+    pub ttu_required: u32,
+    /// TTU flags that a reclaim call never has.
+    pub ttu_excluded: u32,
+
+    /// Bit N: hook N ([`crate::Hook`]) is going to be attached.
+    pub hooks: u32,
+    /// Single futile unmaps carried out, at most, for each CPU and second; 0: none.
+    pub events_per_second: u32,
+}
+
+/// Pins of a small folio count this much each (`GUP_PIN_COUNTING_BIAS`, include/linux/mm.h:
+/// a macro, so not in BTF; the same since it came in 5.7).
+pub const GUP_PIN_COUNTING_BIAS: u32 = 1024;
+
+const _: () = assert!(core::mem::size_of::<KernelFacts>() == 40 + 36 * 4);
+const _: () = assert!(core::mem::align_of::<KernelFacts>() == 8);

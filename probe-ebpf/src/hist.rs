@@ -1,0 +1,106 @@
+//! Log-linear histograms: exact below 32, then 16 buckets to each power of two.
+//!
+//! A bucket is at most 1/16 of its lower bound wide, so a value taken for the middle of its
+//! bucket is wrong by at most [`RELATIVE_ERROR`]. The kernel counts into these buckets and
+//! user space hands them to hdrhistogram, whose own error at 3 significant digits is far
+//! below that.
+
+/// log2 of the buckets to a power of two.
+const SUB_BITS: u32 = 4;
+/// The largest exponent with buckets of its own: values from 2^36 on share the last bucket.
+/// In nanoseconds that is 68 s, longer than the hung-task detector lets reclaim go unseen.
+const MAX_EXP: u32 = 35;
+/// The number of buckets.
+pub const BUCKETS: usize = ((MAX_EXP - SUB_BITS + 2) << SUB_BITS) as usize;
+/// The largest relative error of a value that is taken for the middle of its bucket.
+pub const RELATIVE_ERROR: f64 = 1.0 / 32.0;
+
+/// The bucket that counts `v`.
+///
+/// Branchless but for the clamp: every branch here would multiply the verifier's paths.
+#[inline(always)]
+pub const fn bucket_of(v: u64) -> usize {
+    let exp = 63 - (v | 1 << SUB_BITS).leading_zeros();
+    // Below 32 this is the value itself: exp is then 4 and nothing is shifted out.
+    let sub = (v >> (exp - SUB_BITS)) as usize;
+    let index = (((exp - SUB_BITS) as usize) << SUB_BITS) + sub;
+    if index >= BUCKETS { BUCKETS - 1 } else { index }
+}
+
+/// The smallest value that `bucket` counts.
+pub const fn lower(bucket: usize) -> u64 {
+    if bucket < 2 << SUB_BITS {
+        return bucket as u64;
+    }
+    let exp = (bucket >> SUB_BITS) as u32 - 1;
+    let sub = (bucket & ((1 << SUB_BITS) - 1)) as u64;
+    ((1 << SUB_BITS) + sub) << exp
+}
+
+/// The largest value that `bucket` counts; `u64::MAX` for the last.
+pub const fn upper(bucket: usize) -> u64 {
+    if bucket + 1 >= BUCKETS {
+        u64::MAX
+    } else {
+        lower(bucket + 1) - 1
+    }
+}
+
+/// One CPU's histogram. All counts only grow, except the buckets of
+/// [`crate::maps::FolioHists::per_folio`], where one CPU may take away what another added:
+/// those are to be summed over the CPUs with wrapping.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+#[cfg_attr(
+    feature = "user",
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
+)]
+pub struct Hist {
+    /// The sum of all values, in the histogram's own unit. A real sum, not one of buckets.
+    pub sum: u64,
+    /// The bitwise complement of the smallest value, so that fresh zeroes mean "none yet".
+    pub min_inverted: u64,
+    /// The largest value.
+    pub max: u64,
+    /// Counts by [`bucket_of`].
+    pub buckets: [u64; BUCKETS],
+}
+
+const _: () = assert!(core::mem::size_of::<Hist>() == 24 + 8 * BUCKETS);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bucket_holds_its_bounds() {
+        for b in 0..BUCKETS {
+            assert_eq!(bucket_of(lower(b)), b, "lower of {b}");
+            assert_eq!(bucket_of(upper(b)), b, "upper of {b}");
+        }
+        assert_eq!(bucket_of(u64::MAX), BUCKETS - 1);
+        assert_eq!(BUCKETS, 528);
+    }
+
+    #[test]
+    fn buckets_are_adjacent_and_narrow() {
+        for b in 0..BUCKETS - 1 {
+            assert_eq!(upper(b) + 1, lower(b + 1));
+            let half = (upper(b) - lower(b)) as f64 / 2.0;
+            assert!(half <= RELATIVE_ERROR * lower(b).max(1) as f64, "bucket {b}");
+        }
+    }
+
+    #[test]
+    fn small_values_are_exact() {
+        for v in 0..32 {
+            assert_eq!(lower(bucket_of(v)), v);
+            assert_eq!(upper(bucket_of(v)), v);
+        }
+    }
+}

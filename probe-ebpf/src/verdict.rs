@@ -1,0 +1,162 @@
+//! How an unmap gets its one verdict. Pure, so that both sides and the tests share it.
+
+/// What became of one unmapped folio. Every unmap ends in exactly one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Verdict {
+    /// The folio left its cache, or the lazyfree path freed it, in the same pass.
+    Freed = 0,
+    /// Excess references, pinned, not freed.
+    FutilePinned = 1,
+    /// Excess references, not pinned, not freed.
+    FutileReferenced = 2,
+    /// Reclaim started to write the folio out: ordinary swap-out.
+    Writeback = 3,
+    /// No excess, not freed, not written: dirty file, private data, a lost race.
+    Kept = 4,
+    /// Still mapped after the unmap: the notifier fired in vain.
+    Restored = 5,
+    /// Migration only: the move succeeded.
+    Migrated = 6,
+    /// No verdict could be reached, because a hook it needs isn't attached or its probe
+    /// didn't run. Outputs show it only where it occurs.
+    Undecided = 7,
+}
+
+impl Verdict {
+    /// How many there are, `Undecided` included.
+    pub const COUNT: usize = 8;
+
+    /// All, in the order of their numbers.
+    pub const ALL: [Verdict; Verdict::COUNT] = [
+        Verdict::Freed,
+        Verdict::FutilePinned,
+        Verdict::FutileReferenced,
+        Verdict::Writeback,
+        Verdict::Kept,
+        Verdict::Restored,
+        Verdict::Migrated,
+        Verdict::Undecided,
+    ];
+
+    /// The word that outputs use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Verdict::Freed => "freed",
+            Verdict::FutilePinned => "futile_pinned",
+            Verdict::FutileReferenced => "futile_referenced",
+            Verdict::Writeback => "writeback",
+            Verdict::Kept => "kept",
+            Verdict::Restored => "restored",
+            Verdict::Migrated => "migrated",
+            Verdict::Undecided => "undecided",
+        }
+    }
+
+    /// Whether the unmap was in vain because of references.
+    #[inline(always)]
+    pub const fn is_futile(self) -> bool {
+        matches!(self, Verdict::FutilePinned | Verdict::FutileReferenced)
+    }
+}
+
+/// The folio left its cache: `__remove_mapping` returned 1, or its state shows that it did.
+pub const FREED: u32 = 1 << 0;
+/// `__remove_mapping` was reached and returned 0.
+pub const REMOVE_FAILED: u32 = 1 << 1;
+/// `pageout` submitted the folio for writing, or it is under writeback.
+pub const WRITTEN: u32 = 1 << 2;
+/// The state of the folio after `try_to_unmap` is known.
+pub const EXAMINED: u32 = 1 << 3;
+/// A mapping was left after `try_to_unmap`.
+pub const MAPPED: u32 = 1 << 4;
+/// What the running kernel's `folio_maybe_dma_pinned` would have said.
+pub const PINNED: u32 = 1 << 5;
+/// Nothing followed what became of the folio after `try_to_unmap`.
+pub const UNWATCHED: u32 = 1 << 6;
+/// The return of `try_to_unmap` was not seen: the folio was examined when reclaim moved on.
+pub const LATE: u32 = 1 << 7;
+/// `page_ref_freeze` failed on this folio (kernels with CONFIG_DEBUG_PAGE_REF only).
+pub const FREEZE_FAILED: u32 = 1 << 8;
+
+/// What is known of one unmap when reclaim moves on to the next folio.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// The bits above.
+    pub bits: u32,
+    /// References beyond those that reclaim accounts for, at the return of the unmap.
+    pub excess: i64,
+}
+
+/// The one verdict of an unmap.
+///
+/// The order is the meaning: what was freed is never futile, however its count looked for a
+/// moment; what is still mapped wasn't unmapped; and a folio that `pageout` took for writing
+/// had passed its reference check, so the excess seen before was gone.
+#[inline(always)]
+pub const fn decide(e: Evidence) -> Verdict {
+    if e.bits & FREED != 0 {
+        Verdict::Freed
+    } else if e.bits & EXAMINED == 0 {
+        Verdict::Undecided
+    } else if e.bits & MAPPED != 0 {
+        Verdict::Restored
+    } else if e.bits & (WRITTEN | REMOVE_FAILED) == WRITTEN {
+        Verdict::Writeback
+    } else if e.excess > 0 {
+        if e.bits & PINNED != 0 {
+            Verdict::FutilePinned
+        } else {
+            Verdict::FutileReferenced
+        }
+    } else if e.bits & UNWATCHED != 0 {
+        Verdict::Undecided
+    } else {
+        Verdict::Kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(bits: u32, excess: i64) -> Verdict {
+        decide(Evidence { bits, excess })
+    }
+
+    #[test]
+    fn freed_wins_over_any_count() {
+        for bits in 0..512 {
+            for excess in [-1, 0, 1, 1024] {
+                assert_eq!(verdict(bits | FREED, excess), Verdict::Freed);
+            }
+        }
+    }
+
+    #[test]
+    fn futile_needs_excess_and_no_mapping() {
+        assert_eq!(verdict(EXAMINED | PINNED, 1024), Verdict::FutilePinned);
+        assert_eq!(verdict(EXAMINED, 1), Verdict::FutileReferenced);
+        assert_eq!(verdict(EXAMINED | REMOVE_FAILED, 1), Verdict::FutileReferenced);
+        for bits in 0..512u32 {
+            for excess in [-1, 0, 1, 1024] {
+                let v = verdict(bits, excess);
+                if v.is_futile() {
+                    assert!(excess > 0 && bits & (MAPPED | FREED) == 0 && bits & EXAMINED != 0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_rest() {
+        assert_eq!(verdict(EXAMINED | MAPPED | PINNED, 1024), Verdict::Restored);
+        assert_eq!(verdict(EXAMINED | WRITTEN, 0), Verdict::Writeback);
+        // Written in the same pass, then lost against a reference taken since.
+        assert_eq!(verdict(EXAMINED | WRITTEN | REMOVE_FAILED, 0), Verdict::Kept);
+        assert_eq!(verdict(EXAMINED, 0), Verdict::Kept);
+        assert_eq!(verdict(0, 0), Verdict::Undecided);
+        assert_eq!(verdict(EXAMINED | UNWATCHED, 0), Verdict::Undecided);
+        assert_eq!(verdict(EXAMINED | UNWATCHED, 1), Verdict::FutileReferenced);
+    }
+}

@@ -1,0 +1,1 @@
+//! The live kernel: its facts, the hooks, and the maps.
