@@ -88,6 +88,8 @@ pub struct KernelFacts {
     /// `kernfs_node.id`: the inode number of the cgroup's directory.
     pub kernfs_id: u32,
 
+    /// `scan_control.nr_to_reclaim`: 0 in `reclaim_pages`, and nowhere else in reclaim.
+    pub sc_nr_to_reclaim: u32,
     /// `scan_control.target_mem_cgroup`.
     pub sc_target_memcg: u32,
     /// The byte that holds `scan_control.proactive`, or [`ABSENT`] (5.10).
@@ -119,11 +121,62 @@ pub struct KernelFacts {
     pub hooks: u32,
     /// Single futile unmaps carried out, at most, for each CPU and second; 0: none.
     pub events_per_second: u32,
+    /// 1: follow how often each folio is unmapped in vain.
+    pub follow_folios: u32,
 }
 
 /// Pins of a small folio count this much each (`GUP_PIN_COUNTING_BIAS`, include/linux/mm.h:
 /// a macro, so not in BTF; the same since it came in 5.7).
 pub const GUP_PIN_COUNTING_BIAS: u32 = 1024;
 
-const _: () = assert!(core::mem::size_of::<KernelFacts>() == 40 + 36 * 4);
+const _: () = assert!(core::mem::size_of::<KernelFacts>() == 40 + 38 * 4);
 const _: () = assert!(core::mem::align_of::<KernelFacts>() == 8);
+
+impl KernelFacts {
+    /// Before user space has filled it in: no field is known, no hook attached.
+    pub const UNKNOWN: KernelFacts = KernelFacts {
+        pg_head: 0,
+        pg_swapbacked: 0,
+        pg_swapcache: 0,
+        pg_writeback: 0,
+        pg_private: 0,
+        folio_flags: ABSENT,
+        folio_mapping: ABSENT,
+        folio_mapcount: ABSENT,
+        folio_refcount: ABSENT,
+        folio_nr_pages: ABSENT,
+        folio_pincount: ABSENT,
+        pincount_min_order: 0,
+        folio_entire_mapcount: ABSENT,
+        folio_large_mapcount: ABSENT,
+        large_mapcount: 0,
+        page_size_of: ABSENT,
+        vma_mm: ABSENT,
+        mm_owner: ABSENT,
+        mm_subscriptions: ABSENT,
+        task_group_leader: ABSENT,
+        task_tgid: ABSENT,
+        task_comm: ABSENT,
+        task_mm: ABSENT,
+        task_cgroups: ABSENT,
+        css_set_dfl_cgrp: ABSENT,
+        cgroup_kn: ABSENT,
+        kernfs_id: ABSENT,
+        sc_nr_to_reclaim: ABSENT,
+        sc_target_memcg: ABSENT,
+        sc_proactive: ABSENT,
+        sc_proactive_mask: 0,
+        range_mm: ABSENT,
+        subscriptions_list: ABSENT,
+        subscriptions_itree: ABSENT,
+        notifier_next: ABSENT,
+        notifier_ops: ABSENT,
+        ops_start: ABSENT,
+        ops_end: ABSENT,
+        ttu_required: 0,
+        ttu_excluded: 0,
+        hooks: 0,
+        events_per_second: 0,
+        follow_folios: 0,
+    };
+}

@@ -17,7 +17,7 @@
 use crate::{hist::Hist, verdict::Verdict, words::Hook};
 
 /// Slots for tasks that are reclaiming at the same moment. A power of two.
-pub const TASK_SLOTS: u32 = 4096;
+pub const TASK_SLOTS: u32 = 2048;
 /// How far from its home slot a task may be placed when that is taken.
 pub const TASK_PROBES: u32 = 4;
 /// Mappings of one folio that are remembered until its verdict; more are counted as lost.
@@ -244,10 +244,10 @@ shared! {
     /// Counters are gathered here and added to the shared maps when the shrink call ends or
     /// the group changes: a batch of up to 32 folios costs one map update.
     pub struct TaskState {
+        /// Tasks whose home is here and that had to be placed further on.
+        pub displaced: u64,
         /// The owner of the slot; 0: free.
         pub tid: u32,
-        /// Tasks whose home is here and that had to be placed further on.
-        pub displaced: u32,
         /// Inside `shrink_folio_list`.
         pub in_shrink: u32,
         /// Inside `reclaim_pages`.
@@ -260,6 +260,8 @@ shared! {
         pub phase: u32,
         /// [`crate::verdict`] bits of the open unmap.
         pub bits: u32,
+        /// Zero.
+        pub pad0: u32,
 
         /// A [`crate::Reclaimer`].
         pub reclaimer: u8,
@@ -329,7 +331,7 @@ shared! {
         /// What was unmapped where.
         pub mappings: [Mapping; MAX_MAPPINGS],
     }
-    size 176 + 32 * Verdict::COUNT + 56 + 128 + 24 * MAX_MAPPINGS
+    size 184 + 32 * Verdict::COUNT + 56 + 128 + 24 * MAX_MAPPINGS
 }
 
 const _: () = assert!(Hook::COUNT <= 16);

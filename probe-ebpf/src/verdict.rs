@@ -78,6 +78,8 @@ pub const UNWATCHED: u32 = 1 << 6;
 pub const LATE: u32 = 1 << 7;
 /// `page_ref_freeze` failed on this folio (kernels with CONFIG_DEBUG_PAGE_REF only).
 pub const FREEZE_FAILED: u32 = 1 << 8;
+/// Inside `__remove_mapping` with this folio.
+pub const REMOVING: u32 = 1 << 9;
 
 /// What is known of one unmap when reclaim moves on to the next folio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,1 +1,14 @@
-//! The live kernel: its facts, the hooks, and the maps.
+//! The live kernel: what it is made of, the hooks in it, and the maps they fill.
+//!
+//! [`facts`] reads the running kernel's BTF, [`symbols`] its kallsyms; [`hooks`] plans which
+//! program goes where, [`probes`] loads and attaches them and takes snapshots, [`privileges`]
+//! says what this process may do and lets go of what it no longer needs.
+
+pub mod cgroups;
+pub mod events;
+pub mod facts;
+pub mod hooks;
+pub mod privileges;
+pub mod probes;
+mod read;
+pub mod symbols;

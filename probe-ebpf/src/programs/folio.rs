@@ -1,0 +1,179 @@
+//! Reads a folio: what it is, how often it is mapped, who holds references.
+
+use probe_ebpf::{
+    Memory,
+    facts::{GUP_PIN_COUNTING_BIAS, LargeMapcount},
+};
+
+use crate::{maps::fact, read::read};
+
+/// `PAGE_MAPPING_ANON` (include/linux/page-flags.h); set for KSM pages too.
+const MAPPING_ANON: u64 = 1;
+/// Pages of the largest folio on an LRU list whose pages count their mappings singly: a PMD.
+const MAX_PER_PAGE: u32 = 512;
+/// Words of `struct page`, which is where every folio begins.
+const HEAD_WORDS: usize = 8;
+
+/// The first 64 bytes of a folio, read at once: one helper call instead of four.
+pub struct Head {
+    words: [u64; HEAD_WORDS],
+}
+
+impl Head {
+    /// Reads the head of the folio at `folio`.
+    #[inline(always)]
+    pub fn read(folio: u64) -> Option<Head> {
+        Some(Head { words: read(folio, 0)? })
+    }
+
+    // The offsets are constants to the verifier; the masks keep the compiler's view in bounds.
+    #[inline(always)]
+    fn u64_at(&self, offset: u32) -> u64 {
+        unsafe { *self.words.as_ptr().cast::<u8>().add((offset & 56) as usize).cast::<u64>() }
+    }
+
+    #[inline(always)]
+    fn u32_at(&self, offset: u32) -> u32 {
+        unsafe { *self.words.as_ptr().cast::<u8>().add((offset & 60) as usize).cast::<u32>() }
+    }
+
+    /// `folio.flags`.
+    #[inline(always)]
+    pub fn flags(&self) -> u64 {
+        self.u64_at(fact!(folio_flags))
+    }
+
+    /// `folio.mapping`, with its low bits.
+    #[inline(always)]
+    pub fn mapping(&self) -> u64 {
+        self.u64_at(fact!(folio_mapping))
+    }
+
+    /// `folio._refcount`.
+    #[inline(always)]
+    pub fn refcount(&self) -> u32 {
+        self.u32_at(fact!(folio_refcount))
+    }
+
+    /// Mappings of a small folio.
+    #[inline(always)]
+    pub fn small_mapcount(&self) -> u32 {
+        self.u32_at(fact!(folio_mapcount)).wrapping_add(1)
+    }
+
+    /// Whether it has more than one page.
+    #[inline(always)]
+    pub fn is_large(&self) -> bool {
+        self.flags() & fact!(pg_head) != 0
+    }
+
+    /// What kind of memory it is: the tests of `shrink_folio_list` itself.
+    #[inline(always)]
+    pub fn memory(&self) -> Memory {
+        let swapbacked = self.flags() & fact!(pg_swapbacked) != 0;
+        match (self.mapping() & MAPPING_ANON != 0, swapbacked) {
+            (true, true) => Memory::Anon,
+            (true, false) => Memory::Lazyfree,
+            (false, true) => Memory::Shmem,
+            (false, false) => Memory::File,
+        }
+    }
+
+    /// Whether it is under writeback.
+    #[inline(always)]
+    pub fn writeback(&self) -> bool {
+        self.flags() & fact!(pg_writeback) != 0
+    }
+
+    /// References beyond reclaim's own isolation, its cache's and its private data's.
+    /// Mappings are not taken off: right where there are none.
+    #[inline(always)]
+    pub fn excess(&self, nr_pages: u32) -> i64 {
+        let flags = self.flags();
+        let mut expected = 1;
+        if self.mapping() & MAPPING_ANON != 0 {
+            let both = fact!(pg_swapcache) | fact!(pg_swapbacked);
+            if flags & both == both {
+                expected += i64::from(nr_pages);
+            }
+        } else if self.mapping() != 0 {
+            expected += i64::from(nr_pages);
+            if flags & fact!(pg_private) != 0 {
+                expected += 1;
+            }
+        }
+        i64::from(self.refcount()) - expected
+    }
+}
+
+/// Pages of a large folio.
+#[inline(always)]
+pub fn nr_pages(folio: u64) -> u32 {
+    match read::<u32>(folio, fact!(folio_nr_pages)) {
+        Some(n) if n > 0 => n,
+        _ => 1,
+    }
+}
+
+/// log2 of a folio's pages.
+#[inline(always)]
+pub fn order(nr_pages: u32) -> u8 {
+    (31 - (nr_pages | 1).leading_zeros()) as u8
+}
+
+/// Mappings of a large folio, as far as they are counted in one place; 0 with
+/// [`LargeMapcount::PerPage`], whose pages are asked only once, by [`large_mapped`].
+#[inline(always)]
+pub fn large_mapcount(folio: u64) -> u32 {
+    if fact!(large_mapcount) == LargeMapcount::Total as u32 {
+        match read::<u32>(folio, fact!(folio_large_mapcount)) {
+            Some(n) => n.wrapping_add(1),
+            None => 0,
+        }
+    } else {
+        0
+    }
+}
+
+/// Mappings of the whole of a large folio (by a PMD).
+#[inline(always)]
+pub fn entire_mapcount(folio: u64) -> u32 {
+    match read::<u32>(folio, fact!(folio_entire_mapcount)) {
+        Some(n) => n.wrapping_add(1),
+        None => 0,
+    }
+}
+
+/// Whether any mapping of a large folio is left (`folio_mapped`).
+#[inline(always)]
+pub fn large_mapped(folio: u64, nr_pages: u32) -> bool {
+    if fact!(large_mapcount) == LargeMapcount::Total as u32 {
+        return large_mapcount(folio) != 0;
+    }
+    if entire_mapcount(folio) != 0 {
+        return true;
+    }
+    let mut page = folio;
+    for i in 0..MAX_PER_PAGE {
+        if i >= nr_pages {
+            break;
+        }
+        match read::<u32>(page, fact!(folio_mapcount)) {
+            Some(n) if (n.wrapping_add(1) as i32) > 0 => return true,
+            Some(_) => {}
+            None => break,
+        }
+        page += u64::from(fact!(page_size_of));
+    }
+    false
+}
+
+/// What the running kernel's `folio_maybe_dma_pinned` (5.10: `page_maybe_dma_pinned`) says.
+#[inline(always)]
+pub fn maybe_pinned(folio: u64, refcount: u32, order: u8) -> bool {
+    if order > 0 && u32::from(order) >= fact!(pincount_min_order) {
+        matches!(read::<u32>(folio, fact!(folio_pincount)), Some(n) if (n as i32) > 0)
+    } else {
+        refcount >= GUP_PIN_COUNTING_BIAS
+    }
+}

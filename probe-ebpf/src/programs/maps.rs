@@ -1,0 +1,82 @@
+//! The maps, and the facts of the running kernel.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+};
+use probe_ebpf::{
+    Hook, KernelFacts, Verdict,
+    maps::{
+        FolioHists, GroupCounts, GroupKey, HookHits, Lost, Subscriber, TASK_SLOTS, TaskState,
+        TimeHists, Victim, VictimKey,
+    },
+};
+
+/// Filled in by user space before the programs are loaded.
+#[unsafe(no_mangle)]
+pub static FACTS: KernelFacts = KernelFacts::UNKNOWN;
+
+/// Reads one fact; the verifier knows its value.
+macro_rules! fact {
+    ($field:ident) => {
+        unsafe { core::ptr::read_volatile(&raw const $crate::maps::FACTS.$field) }
+    };
+}
+pub(crate) use fact;
+
+/// Whether a hook is going to be attached.
+#[inline(always)]
+pub fn hooked(hook: Hook) -> bool {
+    fact!(hooks) & (1 << hook as u32) != 0
+}
+
+#[map]
+pub static TASKS: Array<TaskState> = Array::with_max_entries(TASK_SLOTS, 0);
+#[map]
+pub static CLAIMS: HashMap<u32, u32> = HashMap::with_max_entries(TASK_SLOTS, 0);
+#[map]
+pub static GROUPS: HashMap<GroupKey, GroupCounts> = HashMap::with_max_entries(4096, 0);
+#[map]
+pub static VICTIMS: HashMap<VictimKey, Victim> = HashMap::with_max_entries(4096, 0);
+#[map]
+pub static FOLIOS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(65536, 0);
+#[map]
+pub static SUBSCRIBERS: HashMap<u64, Subscriber> = HashMap::with_max_entries(64, 0);
+#[map]
+pub static TIMES: PerCpuArray<TimeHists> =
+    PerCpuArray::with_max_entries(Verdict::COUNT as u32, 0);
+#[map]
+pub static FOLIO_HISTS: PerCpuArray<FolioHists> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub static HOOKS: PerCpuArray<HookHits> = PerCpuArray::with_max_entries(Hook::COUNT as u32, 0);
+#[map]
+pub static LOST: PerCpuArray<Lost> = PerCpuArray::with_max_entries(1, 0);
+/// The second that the event budget is for, and what is used of it.
+#[map]
+pub static BUDGET: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
+/// Never written: the value that a new group starts from. It is too large for the stack.
+#[map]
+pub static ZERO_GROUP: PerCpuArray<GroupCounts> = PerCpuArray::with_max_entries(1, 0);
+
+/// Adds to a counter in a map.
+///
+/// Atomic even where the map is per CPU: an fentry program may be preempted by another task
+/// that runs it on the same CPU.
+#[inline(always)]
+pub fn add(counter: *mut u64, n: u64) {
+    // By hand, because core offers no atomic arithmetic for this target; and without a fetched
+    // result, because BPF can return one only from 5.12 on.
+    unsafe { core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter, in(reg) n) }
+}
+
+/// Counts what was lost: `lost!(groups, 3)`.
+macro_rules! lost {
+    ($field:ident, $n:expr) => {
+        if let Some(lost) = $crate::maps::LOST.get_ptr_mut(0) {
+            $crate::maps::add(unsafe { &raw mut (*lost).$field }, $n);
+        }
+    };
+}
+pub(crate) use lost;

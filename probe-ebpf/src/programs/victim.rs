@@ -1,0 +1,99 @@
+//! Whose mapping goes: the owner of the VMA's mm, by pid, comm and cgroup.
+
+use aya_ebpf::helpers::bpf_probe_read_kernel;
+use probe_ebpf::{
+    facts::LargeMapcount,
+    maps::{COMM_LEN, MAX_MAPPINGS, Mapping, TaskState, Victim, VictimKey},
+};
+
+use crate::{
+    maps::{VICTIMS, fact, lost},
+    read::{read, read_ptr},
+    task::NOEXIST,
+};
+
+const MASK: u32 = MAX_MAPPINGS as u32 - 1;
+const _: () = assert!(MAX_MAPPINGS.is_power_of_two());
+
+/// The walk reaches a VMA.
+#[inline(always)]
+pub fn walk(state: &mut TaskState, vma: u64, address: u64) -> Option<()> {
+    let mm = read_ptr(vma, fact!(vma_mm))?;
+    if state.victim.mm != mm {
+        state.victim = resolve(mm);
+    }
+    state.address = address;
+    // A VMA that didn't map the folio leaves its place to the next.
+    let last = state.walked.wrapping_sub(1);
+    let at = if state.walked > 0 && state.mappings[(last & MASK) as usize].pages == 0 {
+        last
+    } else {
+        state.walked
+    };
+    if at >= MAX_MAPPINGS as u32 {
+        lost!(mappings, 1);
+        return None;
+    }
+    state.mappings[(at & MASK) as usize] = Mapping { victim: state.victim, pages: 0 };
+    state.walked = at + 1;
+    Some(())
+}
+
+/// The mappings left after a VMA was dealt with: what is missing, went there.
+#[inline(always)]
+pub fn removed(state: &mut TaskState, mapcount: u32, entire: u32) {
+    let last = (state.walked.wrapping_sub(1) & MASK) as usize;
+    let pages = if state.order == 0 {
+        u64::from(state.mapcount.saturating_sub(mapcount))
+    } else if fact!(large_mapcount) == LargeMapcount::PerPage as u32
+        || entire < state.entire_mapcount
+    {
+        // Mapped by a PMD; or no one field counts the mappings, and the whole folio stands in.
+        u64::from(state.nr_pages)
+    } else {
+        u64::from(state.mapcount.saturating_sub(mapcount))
+    };
+    state.mappings[last].pages += pages;
+    state.mapcount = mapcount;
+    state.entire_mapcount = entire;
+}
+
+/// Who owns an mm. Its name is kept from now on, so that a process may exit.
+#[inline(always)]
+fn resolve(mm: u64) -> VictimKey {
+    let mut key = VictimKey { mm, tgid: 0, pad: 0 };
+    // Null once the owner has exited (`mm_update_next_owner`).
+    let Some(owner) = read_ptr(mm, fact!(mm_owner)) else {
+        remember(&key, 0);
+        return key;
+    };
+    if let Some(leader) = read_ptr(owner, fact!(task_group_leader)) {
+        key.tgid = read::<u32>(leader, fact!(task_tgid)).unwrap_or(0);
+        remember(&key, leader);
+    }
+    key
+}
+
+#[inline(always)]
+fn remember(key: &VictimKey, leader: u64) {
+    if VICTIMS.get_ptr(key).is_some() {
+        return;
+    }
+    let mut victim = Victim { mappings: 0, pages: 0, cgroup: 0, comm: [0; COMM_LEN] };
+    if leader != 0 {
+        let comm = (leader + u64::from(fact!(task_comm))) as *const [u8; COMM_LEN];
+        victim.comm = unsafe { bpf_probe_read_kernel(comm) }.unwrap_or_default();
+        victim.cgroup = cgroup(leader).unwrap_or(0);
+    }
+    // A failure shows when mappings are counted: the victim isn't found then.
+    let _ = VICTIMS.insert(key, victim, NOEXIST);
+}
+
+/// The task's cgroup in the v2 hierarchy.
+#[inline(always)]
+fn cgroup(task: u64) -> Option<u64> {
+    let css_set = read_ptr(task, fact!(task_cgroups))?;
+    let cgroup = read_ptr(css_set, fact!(css_set_dfl_cgrp))?;
+    let kn = read_ptr(cgroup, fact!(cgroup_kn))?;
+    read(kn, fact!(kernfs_id))
+}

@@ -1,0 +1,106 @@
+//! Names of cgroups by their id.
+//!
+//! A cgroup's id in the v2 hierarchy is the inode number of its directory, so a walk over the
+//! mounted hierarchy names them all. A cgroup that is gone keeps the name it was seen under.
+
+use std::{
+    collections::HashMap,
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+/// Directories looked at in one walk, at most: a host with more names the first ones.
+const MAX_DIRECTORIES: usize = 100_000;
+
+/// Ids and paths seen so far.
+#[derive(Debug, Default)]
+pub struct Cgroups {
+    mount: Option<PathBuf>,
+    names: HashMap<u64, String>,
+}
+
+impl Cgroups {
+    /// Finds where the v2 hierarchy is mounted.
+    pub fn new() -> Self {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        Self { mount: v2_mount(&mounts), names: HashMap::new() }
+    }
+
+    /// The path of the cgroup below the mount, `/` for its root; `id:N` if it can't be found;
+    /// `None` for the id 0, which stands for unknown.
+    pub fn name(&mut self, id: u64) -> Option<String> {
+        if id == 0 {
+            return None;
+        }
+        if !self.names.contains_key(&id) {
+            self.walk();
+        }
+        let name = self.names.entry(id).or_insert_with(|| format!("id:{id}"));
+        Some(name.clone())
+    }
+
+    /// Looks at every directory now, so that those that go later are known.
+    pub fn walk(&mut self) {
+        let Some(mount) = &self.mount else { return };
+        let mut queue = vec![mount.clone()];
+        let mut seen = 0;
+        while let Some(dir) = queue.pop() {
+            seen += 1;
+            if seen > MAX_DIRECTORIES {
+                return;
+            }
+            if let Ok(meta) = fs::metadata(&dir) {
+                let below = dir.strip_prefix(mount).unwrap_or(Path::new(""));
+                let name = format!("/{}", below.display());
+                // An id that had no directory yet may have one now.
+                self.names.insert(meta.ino(), name);
+            }
+            let Ok(entries) = fs::read_dir(&dir) else { continue };
+            for entry in entries.flatten() {
+                if entry.file_type().is_ok_and(|t| t.is_dir()) {
+                    queue.push(entry.path());
+                }
+            }
+        }
+    }
+}
+
+fn v2_mount(mounts: &str) -> Option<PathBuf> {
+    mounts.lines().find_map(|line| {
+        let mut words = line.split(' ');
+        let (_, at, kind) = (words.next()?, words.next()?, words.next()?);
+        (kind == "cgroup2").then(|| PathBuf::from(at))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_v2_mount() {
+        let mounts = "proc /proc proc rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\n";
+        assert_eq!(v2_mount(mounts), Some(PathBuf::from("/sys/fs/cgroup")));
+        assert_eq!(v2_mount("cgroup /sys/fs/cgroup/memory cgroup rw 0 0\n"), None);
+    }
+
+    #[test]
+    fn unknown_ids_are_told_as_such() {
+        let mut none = Cgroups { mount: None, names: HashMap::new() };
+        assert_eq!(none.name(0), None);
+        assert_eq!(none.name(7).as_deref(), Some("id:7"));
+    }
+
+    #[test]
+    fn walks_directories_and_keeps_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("a.slice/b");
+        fs::create_dir_all(&inner).unwrap();
+        let id = fs::metadata(&inner).unwrap().ino();
+        let mut cgroups = Cgroups { mount: Some(dir.path().to_owned()), names: HashMap::new() };
+        assert_eq!(cgroups.name(id).as_deref(), Some("/a.slice/b"));
+        fs::remove_dir_all(&inner).unwrap();
+        assert_eq!(cgroups.name(id).as_deref(), Some("/a.slice/b"));
+    }
+}

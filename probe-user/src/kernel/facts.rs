@@ -1,0 +1,310 @@
+//! Resolves [`KernelFacts`] from the running kernel's BTF.
+//!
+//! Nothing is guessed from a version: every offset, bit and enum value is looked up by name,
+//! by the names the field had over the years. What isn't there is `ABSENT` and named in
+//! [`Facts::missing`].
+
+use std::{fs::File, io, os::fd::AsRawFd, path::Path};
+
+use btf_rs::{Backend, Btf, Type};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use probe_ebpf::{
+    Hook, KernelFacts,
+    facts::{ABSENT, LargeMapcount},
+};
+
+/// Where a kernel with CONFIG_DEBUG_INFO_BTF shows its types.
+pub const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Why the facts couldn't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum FactsError {
+    /// The file can't be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// Which file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It isn't BTF that can be understood.
+    #[error("cannot understand the BTF in {path}: {reason}")]
+    Parse {
+        /// Which file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The facts, and what couldn't be found.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// What the programs get; `hooks` and the user's wishes are still to be filled in.
+    pub kernel: KernelFacts,
+    /// `type.field` that this kernel lacks, with the hook that can't do its work without it;
+    /// `None` for what is merely a lesser answer.
+    pub missing: Vec<(String, Option<Hook>)>,
+}
+
+impl Facts {
+    /// The first thing missing that `hook` can't do without.
+    pub fn lacks(&self, hook: Hook) -> Option<&str> {
+        self.missing.iter().find(|(_, h)| *h == Some(hook)).map(|(name, _)| name.as_str())
+    }
+
+    /// Reads the running kernel's.
+    ///
+    /// # Errors
+    /// Without `/sys/kernel/btf/vmlinux`, or when it can't be parsed.
+    pub fn of_running_kernel() -> Result<Facts, FactsError> {
+        Self::from_file(Path::new(VMLINUX_BTF))
+    }
+
+    /// Reads those of the kernel whose raw BTF is in `path`.
+    ///
+    /// # Errors
+    /// When the file can't be read or parsed.
+    pub fn from_file(path: &Path) -> Result<Facts, FactsError> {
+        let name = path.display().to_string();
+        let read = |source| FactsError::Read { path: name.clone(), source };
+        // sysfs can be mapped only from 6.16 on, so the bytes go through a memfd: a parser that
+        // works on a mapping needs a tenth of the memory of one that keeps every type.
+        let mut file = File::open(path).map_err(read)?;
+        let copy = memfd_create("pinscope-btf", MFdFlags::MFD_CLOEXEC).map_err(|e| read(e.into()))?;
+        let mut copy = File::from(copy);
+        io::copy(&mut file, &mut copy).map_err(read)?;
+        let mapped = format!("/proc/self/fd/{}", copy.as_raw_fd());
+        let btf = Btf::from_file_with_backend(mapped, Backend::Mmap)
+            .map_err(|e| FactsError::Parse { path: name.clone(), reason: e.to_string() })?;
+        Ok(Resolver { btf: &btf, missing: Vec::new() }.resolve())
+    }
+}
+
+struct Resolver<'a> {
+    btf: &'a Btf,
+    missing: Vec<(String, Option<Hook>)>,
+}
+
+impl Resolver<'_> {
+    fn resolve(mut self) -> Facts {
+        let mut k = KernelFacts::UNKNOWN;
+        self.folio(&mut k);
+        self.flags(&mut k);
+        self.processes(&mut k);
+        self.reclaim(&mut k);
+        self.notifiers(&mut k);
+        k.follow_folios = 1;
+        Facts { kernel: k, missing: self.missing }
+    }
+
+    fn folio(&mut self, k: &mut KernelFacts) {
+        let unmap = Some(Hook::Unmap);
+        k.page_size_of = self.size_of("page");
+        for (slot, field) in [
+            (&mut k.folio_flags, "flags"),
+            (&mut k.folio_mapping, "mapping"),
+            (&mut k.folio_mapcount, "_mapcount"),
+            (&mut k.folio_refcount, "_refcount"),
+        ] {
+            // Reclaim hands a struct page up to 5.16, which is where a folio begins.
+            *slot = self.first(&[("folio", field, 0), ("page", field, 0)], unmap);
+        }
+        let page = k.page_size_of;
+        k.folio_nr_pages = self.first(
+            &[
+                ("folio", "_nr_pages", 0),
+                ("folio", "_folio_nr_pages", 0),
+                ("page", "compound_nr", page),
+            ],
+            unmap,
+        );
+        k.folio_pincount = self.first(
+            &[
+                ("folio", "_pincount", 0),
+                ("page", "compound_pincount", page),
+                ("page", "hpage_pinned_refcount", 2 * page),
+            ],
+            unmap,
+        );
+        // hpage_pinned_refcount is in the second tail page, which an order-1 page lacks.
+        let third_page = self.field("page", "hpage_pinned_refcount").is_some();
+        k.pincount_min_order = if third_page { 2 } else { 1 };
+        k.folio_entire_mapcount = self.first(
+            &[
+                ("folio", "_entire_mapcount", 0),
+                ("folio", "_total_mapcount", 0),
+                ("page", "compound_mapcount", page),
+            ],
+            unmap,
+        );
+        match self.field("folio", "_large_mapcount") {
+            Some(bits) => {
+                k.folio_large_mapcount = bits / 8;
+                k.large_mapcount = LargeMapcount::Total as u32;
+            }
+            None => k.large_mapcount = LargeMapcount::PerPage as u32,
+        }
+    }
+
+    fn flags(&mut self, k: &mut KernelFacts) {
+        let bit = |this: &mut Self, name: &str, hook| match this.enum_value("pageflags", name) {
+            Some(bit) if bit < 64 => 1 << bit,
+            _ => {
+                this.missing.push((format!("pageflags.{name}"), hook));
+                0
+            }
+        };
+        let unmap = Some(Hook::Unmap);
+        k.pg_head = bit(self, "PG_head", unmap);
+        k.pg_swapbacked = bit(self, "PG_swapbacked", unmap);
+        k.pg_swapcache = bit(self, "PG_swapcache", unmap);
+        k.pg_writeback = bit(self, "PG_writeback", unmap);
+        k.pg_private = bit(self, "PG_private", unmap);
+        // Not every configuration has the second one.
+        k.pg_private |= bit(self, "PG_private_2", None);
+        match self.enum_value("ttu_flags", "TTU_BATCH_FLUSH") {
+            Some(flag) => k.ttu_required = flag,
+            None => self.missing.push(("ttu_flags.TTU_BATCH_FLUSH".into(), unmap)),
+        }
+        // Other callers of try_to_unmap set at least one of these; each is on some kernels only.
+        for other in ["TTU_MIGRATION", "TTU_SPLIT_FREEZE", "TTU_IGNORE_MLOCK", "TTU_RMAP_LOCKED"] {
+            k.ttu_excluded |= self.enum_value("ttu_flags", other).unwrap_or(0);
+        }
+    }
+
+    fn processes(&mut self, k: &mut KernelFacts) {
+        let one = Some(Hook::UnmapOne);
+        k.vma_mm = self.first(&[("vm_area_struct", "vm_mm", 0)], one);
+        // Without CONFIG_MEMCG an mm has no owner, and a victim no name.
+        k.mm_owner = self.first(&[("mm_struct", "owner", 0)], None);
+        k.task_group_leader = self.first(&[("task_struct", "group_leader", 0)], one);
+        k.task_tgid = self.first(&[("task_struct", "tgid", 0)], one);
+        k.task_comm = self.first(&[("task_struct", "comm", 0)], one);
+        k.task_mm = self.first(&[("task_struct", "mm", 0)], Some(Hook::ShrinkList));
+        k.task_cgroups = self.first(&[("task_struct", "cgroups", 0)], None);
+        k.css_set_dfl_cgrp = self.first(&[("css_set", "dfl_cgrp", 0)], None);
+        k.cgroup_kn = self.first(&[("cgroup", "kn", 0)], None);
+        k.kernfs_id = self.first(&[("kernfs_node", "id", 0)], None);
+    }
+
+    fn reclaim(&mut self, k: &mut KernelFacts) {
+        let shrink = Some(Hook::ShrinkList);
+        k.sc_target_memcg = self.first(&[("scan_control", "target_mem_cgroup", 0)], shrink);
+        k.sc_nr_to_reclaim = self.first(&[("scan_control", "nr_to_reclaim", 0)], shrink);
+        // A bit-field, from 5.19 on: before, there is no memory.reclaim to be told apart.
+        if let Some(bits) = self.field("scan_control", "proactive") {
+            k.sc_proactive = bits / 8;
+            k.sc_proactive_mask = 1 << (bits % 8);
+        }
+    }
+
+    fn notifiers(&mut self, k: &mut KernelFacts) {
+        let start = Some(Hook::NotifierStart);
+        k.range_mm = self.first(&[("mmu_notifier_range", "mm", 0)], start);
+        for (slot, name, field) in [
+            (&mut k.mm_subscriptions, "mm_struct", "notifier_subscriptions"),
+            (&mut k.subscriptions_list, "mmu_notifier_subscriptions", "list"),
+            (&mut k.subscriptions_itree, "mmu_notifier_subscriptions", "has_itree"),
+            (&mut k.notifier_next, "mmu_notifier", "hlist"),
+            (&mut k.notifier_ops, "mmu_notifier", "ops"),
+            (&mut k.ops_start, "mmu_notifier_ops", "invalidate_range_start"),
+            (&mut k.ops_end, "mmu_notifier_ops", "invalidate_range_end"),
+        ] {
+            *slot = self.first(&[(name, field, 0)], None);
+        }
+    }
+
+    /// The offset in bytes of the first of these fields that exists, plus the number beside it.
+    fn first(&mut self, candidates: &[(&str, &str, u32)], hook: Option<Hook>) -> u32 {
+        for (name, field, plus) in candidates {
+            if let Some(bits) = self.field(name, field) {
+                return bits / 8 + plus;
+            }
+        }
+        if let Some((name, field, _)) = candidates.first() {
+            self.missing.push((format!("{name}.{field}"), hook));
+        }
+        ABSENT
+    }
+
+    /// The offset in bits of a field, looked for in anonymous members too.
+    fn field(&self, name: &str, field: &str) -> Option<u32> {
+        self.named(name).find_map(|t| self.member(&t, field, 0))
+    }
+
+    fn named(&self, name: &str) -> impl Iterator<Item = Type> {
+        self.btf.resolve_types_by_name(name).unwrap_or_default().into_iter()
+    }
+
+    fn member(&self, t: &Type, field: &str, depth: u32) -> Option<u32> {
+        // struct page nests four deep; a cycle can't occur without a pointer.
+        if depth > 8 {
+            return None;
+        }
+        let (Type::Struct(s) | Type::Union(s)) = t else { return None };
+        for member in &s.members {
+            let name = self.btf.resolve_name(member).unwrap_or_default();
+            if name == field {
+                return Some(member.bit_offset());
+            }
+            if name.is_empty() {
+                let inner = self.btf.resolve_chained_type(member).ok()?;
+                if let Some(offset) = self.member(&inner, field, depth + 1) {
+                    return Some(member.bit_offset() + offset);
+                }
+            }
+        }
+        None
+    }
+
+    fn size_of(&self, name: &str) -> u32 {
+        self.named(name)
+            .find_map(|t| match t {
+                Type::Struct(s) => u32::try_from(s.size()).ok(),
+                _ => None,
+            })
+            .unwrap_or(64)
+    }
+
+    fn enum_value(&self, name: &str, value: &str) -> Option<u32> {
+        self.named(name).find_map(|t| match t {
+            Type::Enum(e) => e
+                .members
+                .iter()
+                .find(|m| self.btf.resolve_name(*m).is_ok_and(|n| n == value))
+                .map(btf_rs::EnumMember::val),
+            _ => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_no_btf_is_told_so() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), b"not BTF at all").unwrap();
+        let err = Facts::from_file(file.path()).unwrap_err().to_string();
+        assert!(err.contains("cannot understand the BTF"), "{err}");
+        let err = Facts::from_file(Path::new("/nonexistent")).unwrap_err().to_string();
+        assert!(err.contains("cannot read /nonexistent"), "{err}");
+    }
+
+    /// The machine that runs the tests may have any kernel; whatever it has must be plausible.
+    #[test]
+    fn the_running_kernel_is_plausible() {
+        if !Path::new(VMLINUX_BTF).exists() {
+            return;
+        }
+        let facts = Facts::of_running_kernel().unwrap();
+        let k = facts.kernel;
+        assert_eq!(facts.lacks(Hook::Unmap), None);
+        assert_eq!(k.page_size_of, 64);
+        assert_eq!(k.folio_refcount, k.folio_mapcount + 4);
+        assert_eq!(k.ttu_required.count_ones(), 1);
+        assert_eq!(k.pg_head.count_ones(), 1);
+    }
+}

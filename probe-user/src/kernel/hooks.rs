@@ -1,0 +1,291 @@
+//! Which hooks there are, what they are called on each kernel, and which programs serve them.
+
+use std::{collections::BTreeSet, fmt, io, path::Path, str::FromStr};
+
+use probe_ebpf::Hook;
+
+use super::{facts::Facts, symbols};
+use crate::snapshot::HookState;
+
+/// How to attach to functions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum AttachMode {
+    /// fentry/fexit where the kernel takes them, else kprobes, hook by hook.
+    #[default]
+    Auto,
+    /// kprobes and kretprobes only.
+    Kprobe,
+    /// fentry/fexit only.
+    Fentry,
+}
+
+/// What the user wants of one hook: `NAME=off` or `NAME=SYMBOL`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookOverride {
+    /// Which hook.
+    pub hook: Hook,
+    /// The symbol to attach to; `None`: don't attach.
+    pub symbol: Option<String>,
+}
+
+impl FromStr for HookOverride {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        let names = || Hook::ALL.map(Hook::name).join(", ");
+        let (name, value) = s
+            .split_once('=')
+            .filter(|(_, v)| !v.is_empty())
+            .ok_or("expected HOOK=off or HOOK=SYMBOL")?;
+        let hook = Hook::ALL
+            .into_iter()
+            .find(|h| h.name() == name)
+            .ok_or_else(|| format!("no hook is called {name}; there are {}", names()))?;
+        if !value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.')) {
+            return Err(format!("{value} is no symbol"));
+        }
+        let symbol = (value != "off").then(|| value.to_owned());
+        Ok(HookOverride { hook, symbol })
+    }
+}
+
+impl fmt::Display for HookOverride {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.hook.name(), self.symbol.as_deref().unwrap_or("off"))
+    }
+}
+
+/// What a hook is attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A function.
+    Function,
+    /// A raw tracepoint.
+    Tracepoint,
+}
+
+/// One hook as it is defined for all kernels.
+#[derive(Clone, Copy, Debug)]
+pub struct Definition {
+    /// Which.
+    pub hook: Hook,
+    /// What it is attached to.
+    pub target: Target,
+    /// The names it had over the years, the newest first.
+    pub names: &'static [&'static str],
+    /// Programs for kprobes, in the order of attaching: a return before its entry, so that no
+    /// entry is seen whose return isn't.
+    pub kprobe: &'static [&'static str],
+    /// Programs for fentry and fexit, in the same order; a raw tracepoint's one program.
+    pub fentry: &'static [&'static str],
+}
+
+/// All hooks in the order of attaching: what happens inside an unmap first, the bracket that
+/// starts the counting last.
+pub const DEFINITIONS: [Definition; Hook::COUNT] = [
+    Definition {
+        hook: Hook::NotifierEnd,
+        target: Target::Function,
+        names: &["__mmu_notifier_invalidate_range_end"],
+        kprobe: &["k_end_exit", "k_end_enter"],
+        fentry: &["f_end_exit", "f_end_enter"],
+    },
+    Definition {
+        hook: Hook::NotifierStart,
+        target: Target::Function,
+        names: &["__mmu_notifier_invalidate_range_start"],
+        kprobe: &["k_start_exit", "k_start_enter"],
+        fentry: &["f_start_exit", "f_start_enter"],
+    },
+    Definition {
+        hook: Hook::UnmapOne,
+        target: Target::Function,
+        names: &["try_to_unmap_one"],
+        kprobe: &["k_unmap_one"],
+        fentry: &["f_unmap_one"],
+    },
+    Definition {
+        hook: Hook::RefFreeze,
+        target: Target::Tracepoint,
+        names: &["page_ref_freeze"],
+        kprobe: &[],
+        fentry: &["ref_freeze"],
+    },
+    Definition {
+        hook: Hook::WriteFolio,
+        target: Target::Tracepoint,
+        names: &["mm_vmscan_write_folio", "mm_vmscan_writepage"],
+        kprobe: &[],
+        fentry: &["write_folio"],
+    },
+    Definition {
+        hook: Hook::RemoveMapping,
+        target: Target::Function,
+        names: &["__remove_mapping"],
+        kprobe: &["k_remove_exit", "k_remove_enter"],
+        fentry: &["f_remove_exit"],
+    },
+    Definition {
+        hook: Hook::Unmap,
+        target: Target::Function,
+        names: &["try_to_unmap"],
+        kprobe: &["k_unmap_exit", "k_unmap_enter"],
+        fentry: &["f_unmap_exit", "f_unmap_enter"],
+    },
+    Definition {
+        hook: Hook::ReclaimPages,
+        target: Target::Function,
+        names: &["reclaim_pages"],
+        kprobe: &["k_reclaim_exit", "k_reclaim_enter"],
+        fentry: &["f_reclaim_exit", "f_reclaim_enter"],
+    },
+    Definition {
+        hook: Hook::ShrinkList,
+        target: Target::Function,
+        names: &["shrink_folio_list", "shrink_page_list"],
+        kprobe: &["k_shrink_exit", "k_shrink_enter"],
+        fentry: &["f_shrink_exit", "f_shrink_enter"],
+    },
+];
+
+/// What is to be done about one hook on this kernel.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Its definition.
+    pub definition: Definition,
+    /// The symbol or tracepoint that this kernel has; the newest name where it has none.
+    pub symbol: String,
+    /// Why it isn't to be attached, if so.
+    pub obstacle: Option<(HookState, String)>,
+}
+
+/// Decides for each hook, in the order of [`DEFINITIONS`].
+///
+/// # Errors
+/// When the kernel's symbols can't be listed.
+pub fn plan(facts: &Facts, overrides: &[HookOverride]) -> io::Result<Vec<Plan>> {
+    let mut wanted: BTreeSet<&str> =
+        DEFINITIONS.iter().flat_map(|d| d.names.iter().copied()).collect();
+    wanted.extend(overrides.iter().filter_map(|o| o.symbol.as_deref()));
+    // A tracepoint shows as the function that BPF programs on it are called through.
+    let tracepoints: Vec<String> = wanted.iter().map(|n| format!("__bpf_trace_{n}")).collect();
+    let generated: Vec<String> = wanted.iter().map(|n| format!("__traceiter_{n}")).collect();
+    wanted.extend(tracepoints.iter().map(String::as_str));
+    wanted.extend(generated.iter().map(String::as_str));
+    let present = symbols::present(&wanted)?;
+    Ok(DEFINITIONS.iter().map(|d| plan_one(*d, facts, overrides, &present)).collect())
+}
+
+fn plan_one(
+    definition: Definition,
+    facts: &Facts,
+    overrides: &[HookOverride],
+    present: &BTreeSet<String>,
+) -> Plan {
+    let newest = definition.names[0].to_owned();
+    // The last word counts, as with other flags.
+    let wish = overrides.iter().rev().find(|o| o.hook == definition.hook);
+    let names: Vec<&str> = match wish {
+        Some(HookOverride { symbol: None, .. }) => {
+            let off = "turned off by --hook".to_owned();
+            return Plan {
+                definition,
+                symbol: newest,
+                obstacle: Some((HookState::Disabled, off)),
+            };
+        }
+        Some(HookOverride { symbol: Some(symbol), .. }) => vec![symbol],
+        None => definition.names.to_vec(),
+    };
+    let found = names.iter().find(|name| match definition.target {
+        Target::Function => present.contains(**name),
+        Target::Tracepoint => {
+            present.contains(&format!("__traceiter_{name}"))
+                || present.contains(&format!("__bpf_trace_{name}"))
+                || tracefs_has(name)
+        }
+    });
+    let obstacle = match (found, facts.lacks(definition.hook)) {
+        (None, _) => {
+            let what = match (definition.target, definition.hook) {
+                (_, Hook::RefFreeze) => {
+                    "this kernel was built without CONFIG_DEBUG_PAGE_REF, so page_ref_freeze is \
+                     inline and can't be seen; __remove_mapping, which calls it, is hooked instead"
+                        .to_owned()
+                }
+                (Target::Function, _) => {
+                    format!("this kernel has no function {}", names.join(" or "))
+                }
+                (Target::Tracepoint, _) => {
+                    format!("this kernel has no tracepoint {}", names.join(" or "))
+                }
+            };
+            Some((HookState::Unsupported, what))
+        }
+        (Some(_), Some(field)) => {
+            Some((HookState::Unsupported, format!("this kernel's BTF has no {field}")))
+        }
+        (Some(_), None) => None,
+    };
+    let symbol = found.or(names.first()).map_or(newest, |s| (*s).to_owned());
+    Plan { definition, symbol, obstacle }
+}
+
+fn tracefs_has(tracepoint: &str) -> bool {
+    ["vmscan", "page_ref"].iter().any(|system| {
+        Path::new("/sys/kernel/tracing/events").join(system).join(tracepoint).is_dir()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts() -> Facts {
+        Facts { kernel: probe_ebpf::KernelFacts::UNKNOWN, missing: Vec::new() }
+    }
+
+    fn of(hook: Hook) -> Definition {
+        *DEFINITIONS.iter().find(|d| d.hook == hook).unwrap()
+    }
+
+    #[test]
+    fn every_hook_is_defined_once_and_the_bracket_comes_last() {
+        for hook in Hook::ALL {
+            assert_eq!(DEFINITIONS.iter().filter(|d| d.hook == hook).count(), 1);
+        }
+        assert_eq!(DEFINITIONS[Hook::COUNT - 1].hook, Hook::ShrinkList);
+    }
+
+    #[test]
+    fn older_names_are_found() {
+        let present = BTreeSet::from(["shrink_page_list".to_owned()]);
+        let plan = plan_one(of(Hook::ShrinkList), &facts(), &[], &present);
+        assert_eq!(plan.symbol, "shrink_page_list");
+        assert!(plan.obstacle.is_none());
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let plan = plan_one(of(Hook::RemoveMapping), &facts(), &[], &BTreeSet::new());
+        let (state, reason) = plan.obstacle.unwrap();
+        assert_eq!(state, HookState::Unsupported);
+        assert_eq!(reason, "this kernel has no function __remove_mapping");
+        let mut lacking = facts();
+        lacking.missing.push(("folio._refcount".into(), Some(Hook::Unmap)));
+        let present = BTreeSet::from(["try_to_unmap".to_owned()]);
+        let plan = plan_one(of(Hook::Unmap), &lacking, &[], &present);
+        assert_eq!(plan.obstacle.unwrap().1, "this kernel's BTF has no folio._refcount");
+    }
+
+    #[test]
+    fn the_user_decides() {
+        let off: HookOverride = "remove_mapping=off".parse().unwrap();
+        let present = BTreeSet::from(["__remove_mapping".to_owned()]);
+        let plan = plan_one(of(Hook::RemoveMapping), &facts(), &[off], &present);
+        assert_eq!(plan.obstacle.unwrap().0, HookState::Disabled);
+        for bad in ["", "remove_mapping", "remove_mapping=", "nosuch=off", "try_to_unmap=a b"] {
+            assert!(bad.parse::<HookOverride>().is_err(), "{bad}");
+        }
+    }
+}

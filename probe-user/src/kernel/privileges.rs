@@ -1,0 +1,119 @@
+//! What this process may do, and letting go of what it no longer needs.
+//!
+//! Capabilities count, not uid 0: a binary with `setcap cap_bpf,cap_perfmon,cap_syslog+ep`
+//! works for anyone. CAP_SYS_ADMIN includes the first two, and is needed before 5.8, which
+//! doesn't know them.
+
+use std::fs;
+
+use caps::{CapSet, Capability};
+
+/// What a capability is needed for.
+#[derive(Clone, Copy, Debug)]
+pub struct Need {
+    /// Any of these will do.
+    pub any_of: &'static [Capability],
+    /// The name in outputs.
+    pub name: &'static str,
+    /// What it is for.
+    pub purpose: &'static str,
+    /// Whether nothing works without it.
+    pub required: bool,
+}
+
+/// All needs, in the order in which the kernel asks for them.
+pub const NEEDS: [Need; 4] = [
+    Need {
+        any_of: &[Capability::CAP_BPF, Capability::CAP_SYS_ADMIN],
+        name: "CAP_BPF",
+        purpose: "load the programs and read their maps",
+        required: true,
+    },
+    Need {
+        any_of: &[Capability::CAP_PERFMON, Capability::CAP_SYS_ADMIN],
+        name: "CAP_PERFMON",
+        purpose: "attach to kernel functions and read kernel memory",
+        required: true,
+    },
+    Need {
+        any_of: &[Capability::CAP_SYSLOG],
+        name: "CAP_SYSLOG",
+        purpose: "name the subscribers of MMU notifiers (addresses in /proc/kallsyms)",
+        required: false,
+    },
+    Need {
+        any_of: &[Capability::CAP_SYS_RESOURCE],
+        name: "CAP_SYS_RESOURCE",
+        purpose: "lift RLIMIT_MEMLOCK, which counts BPF maps before 5.11",
+        required: false,
+    },
+];
+
+/// Whether this process has what `need` asks for, effective now.
+pub fn has(need: &Need) -> bool {
+    need.any_of.iter().any(|c| caps::has_cap(None, CapSet::Effective, *c).unwrap_or(false))
+}
+
+/// The mode of the lockdown LSM; `None` where there is none, or it can't be read.
+pub fn lockdown() -> Option<String> {
+    lockdown_of(&fs::read_to_string("/sys/kernel/security/lockdown").ok()?)
+}
+
+fn lockdown_of(modes: &str) -> Option<String> {
+    // "none integrity [confidentiality]"
+    let (_, rest) = modes.split_once('[')?;
+    rest.split_once(']').map(|(mode, _)| mode.to_owned())
+}
+
+/// Whether this process looks to be in a container: another pid namespace than init's, or the
+/// marks that container managers leave.
+pub fn in_container() -> bool {
+    ["/.dockerenv", "/run/.containerenv"].iter().any(|p| fs::metadata(p).is_ok())
+        || fs::read_to_string("/proc/1/environ").is_ok_and(|e| e.contains("container="))
+}
+
+/// Lifts RLIMIT_MEMLOCK where that is allowed; before 5.11 the kernel counts BPF maps by it.
+pub fn lift_memlock_limit() {
+    use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+    // Refused is no failure: newer kernels don't ask, and loading says so where they do.
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+}
+
+/// Lets go of every capability, except CAP_BPF where `still_works` (a look into a map) fails
+/// without it: up to 5.18 the kernel asks for it at every look while
+/// kernel.unprivileged_bpf_disabled is set.
+///
+/// Returns whether CAP_BPF (or what stood for it) had to be kept. Only this thread is
+/// concerned: call it before others are started.
+///
+/// # Errors
+/// When the kernel refuses, which it has no reason to.
+pub fn drop_all(still_works: impl Fn() -> bool) -> Result<bool, caps::errors::CapsError> {
+    caps::clear(None, CapSet::Ambient)?;
+    caps::clear(None, CapSet::Inheritable)?;
+    caps::clear(None, CapSet::Effective)?;
+    if still_works() {
+        caps::clear(None, CapSet::Permitted)?;
+        return Ok(false);
+    }
+    let permitted = caps::read(None, CapSet::Permitted)?;
+    let keep = [Capability::CAP_BPF, Capability::CAP_SYS_ADMIN]
+        .into_iter()
+        .find(|c| permitted.contains(c));
+    let keep: caps::CapsHashSet = keep.into_iter().collect();
+    caps::set(None, CapSet::Effective, &keep)?;
+    caps::set(None, CapSet::Permitted, &keep)?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_lockdown_mode() {
+        assert_eq!(lockdown_of("none [integrity] confidentiality\n").as_deref(), Some("integrity"));
+        assert_eq!(lockdown_of("[none] integrity confidentiality").as_deref(), Some("none"));
+        assert_eq!(lockdown_of("nonsense"), None);
+    }
+}

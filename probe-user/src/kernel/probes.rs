@@ -1,0 +1,688 @@
+//! Loads the programs, attaches them, and takes snapshots of what they count.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    thread,
+    time::{Duration, Instant},
+};
+
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    maps::{MapData, RingBuf},
+    programs::{Program, ProgramError},
+    sys::{Stats, enable_stats},
+};
+use probe_ebpf::{Hook, Memory, Reclaimer, Verdict, maps::INTERVAL_NOTIFIERS, maps::VictimKey};
+use zerocopy::IntoBytes;
+
+use super::{
+    cgroups::Cgroups,
+    events,
+    facts::Facts,
+    hooks::{AttachMode, HookOverride, Plan, Target, plan},
+    privileges,
+    read::{Maps, NOBODY, ReadError, counts, fold, text},
+    symbols,
+};
+use crate::snapshot::{
+    Attach, ByVerdict, Event, Group, HookState, HookStatus, Lost, Process, SelfCost, Snapshot,
+    Subscriber,
+};
+
+/// The kernel side, as `cargo xtask build` made it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("PINSCOPE_EBPF_OBJECT"));
+
+/// How long a stop waits for tasks that are inside reclaim to leave it.
+const DRAIN: Duration = Duration::from_millis(300);
+
+/// Hooks that the words of the contract name and this version leave alone.
+const NOT_YET: [(&str, &str, &str); 2] = [
+    (
+        "migration",
+        "try_to_migrate",
+        "this version measures reclaim; migration and THP split are not hooked",
+    ),
+    ("refault", "handle_mm_fault", "this version does not follow refaults"),
+];
+
+/// What is asked of the kernel side.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// How to attach to functions.
+    pub attach: AttachMode,
+    /// What the user wants of single hooks.
+    pub hooks: Vec<HookOverride>,
+    /// Single futile unmaps carried out, at most, for each CPU and second; 0: none.
+    pub events_per_second: u32,
+    /// Let the kernel take the time of each run of our programs: what pinscope costs, at a cost.
+    pub measure_self: bool,
+}
+
+/// Why nothing could be attached.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// This machine, or these privileges, don't allow it: exit status 77.
+    #[error("{reason}\n  remedy: {remedy}")]
+    CannotRun {
+        /// A plain sentence.
+        reason: String,
+        /// What to do about it.
+        remedy: String,
+    },
+    /// It should have worked: exit status 1.
+    #[error("{0}")]
+    Failed(String),
+    /// The maps can't be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+fn cannot(reason: impl Into<String>, remedy: impl Into<String>) -> AttachError {
+    AttachError::CannotRun { reason: reason.into(), remedy: remedy.into() }
+}
+
+/// The attached kernel side. Dropping it detaches everything; so does the kernel, whatever
+/// ends the process.
+pub struct Probes {
+    ebpf: Ebpf,
+    hooks: Vec<(Hook, HookStatus, Vec<&'static str>)>,
+    cgroups: Cgroups,
+    symbols: SymbolNames,
+    ring: Option<RingBuf<MapData>>,
+    attached: Instant,
+    attached_ns: u64,
+    // Held for its effect: closed, the kernel stops measuring.
+    stats: Option<OwnedFd>,
+    final_misses: BTreeMap<Hook, u64>,
+    final_runs: (Duration, u64),
+    stopped: bool,
+}
+
+#[derive(Default)]
+struct SymbolNames(BTreeMap<u64, String>);
+
+impl Probes {
+    /// Loads and attaches all that this kernel allows.
+    ///
+    /// # Errors
+    /// [`AttachError::CannotRun`] if not even `try_to_unmap` can be hooked.
+    pub fn attach(options: &Options) -> Result<Probes, AttachError> {
+        check_privileges()?;
+        let mut facts = Facts::of_running_kernel().map_err(|e| {
+            cannot(
+                format!("{e}: the layout of this kernel's structures is unknown"),
+                "run a kernel with CONFIG_DEBUG_INFO_BTF=y",
+            )
+        })?;
+        let plans = plan(&facts, &options.hooks).map_err(|e| {
+            cannot(
+                format!("cannot list the kernel's symbols in {}: {e}", symbols::KALLSYMS),
+                "run a kernel with CONFIG_KALLSYMS=y, with /proc mounted",
+            )
+        })?;
+        let btf = match options.attach {
+            AttachMode::Kprobe => None,
+            AttachMode::Auto | AttachMode::Fentry => Btf::from_sys_fs().ok(),
+        };
+        facts.kernel.events_per_second = options.events_per_second;
+        privileges::lift_memlock_limit();
+
+        // What a hook finds unattached changes what the others do, and is a constant to them:
+        // when an attach fails that should have worked, all are loaded anew without it.
+        let mut failed: Vec<(Hook, String)> = Vec::new();
+        loop {
+            facts.kernel.hooks = plans
+                .iter()
+                .filter(|p| p.obstacle.is_none())
+                .map(|p| p.definition.hook)
+                .filter(|h| !failed.iter().any(|(f, _)| f == h))
+                .fold(0, |bits, hook| bits | 1 << hook as u32);
+            let mut ebpf = load(&facts)?;
+            match attach_all(&mut ebpf, &plans, &failed, options.attach, btf.as_ref())? {
+                Attempt::Failed(hook, why) => failed.push((hook, why)),
+                Attempt::Attached(hooks) => {
+                    drop(btf);
+                    return Self::finish(ebpf, hooks, options);
+                }
+            }
+        }
+    }
+
+    fn finish(
+        mut ebpf: Ebpf,
+        mut hooks: Vec<(Hook, HookStatus, Vec<&'static str>)>,
+        options: &Options,
+    ) -> Result<Probes, AttachError> {
+        if let Some((_, unmap, _)) = hooks.iter().find(|(h, s, _)| {
+            *h == Hook::Unmap && s.state != HookState::Active
+        }) {
+            let reason = unmap.reason.clone().unwrap_or_default();
+            return Err(cannot(
+                format!("cannot hook try_to_unmap, without which nothing can be seen: {reason}"),
+                "run a kernel with CONFIG_KPROBES=y, or with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS=y and CONFIG_BPF_JIT=y; see `pinscope doctor`",
+            ));
+        }
+        hooks.sort_by_key(|(hook, _, _)| *hook);
+        let ring = if options.events_per_second > 0 {
+            let map = ebpf.take_map("EVENTS").ok_or(ReadError::Missing("EVENTS"))?;
+            Some(
+                RingBuf::try_from(map)
+                    .map_err(|source| ReadError::Map { map: "EVENTS", source })?,
+            )
+        } else {
+            None
+        };
+        let stats =
+            if options.measure_self { enable_stats(Stats::RunTime).ok() } else { None };
+        let mut cgroups = Cgroups::new();
+        cgroups.walk();
+        Ok(Probes {
+            ebpf,
+            hooks,
+            cgroups,
+            symbols: SymbolNames::default(),
+            ring,
+            attached: Instant::now(),
+            attached_ns: monotonic_ns(),
+            stats,
+            final_misses: BTreeMap::new(),
+            final_runs: (Duration::ZERO, 0),
+            stopped: false,
+        })
+    }
+
+    /// Whether a hook is attached.
+    pub fn active(&self, hook: Hook) -> bool {
+        self.hooks.iter().any(|(h, s, _)| *h == hook && s.state == HookState::Active)
+    }
+
+    /// How many hooks are attached, of how many.
+    pub fn active_of_all(&self) -> (usize, usize) {
+        let active =
+            self.hooks.iter().filter(|(_, s, _)| s.state == HookState::Active).count();
+        (active, self.hooks.len())
+    }
+
+    /// Lets go of every capability that is no longer needed; see [`privileges::drop_all`].
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn drop_privileges(&mut self) -> Result<bool, caps::errors::CapsError> {
+        // Addresses are shown to those who may see them when they open the file.
+        self.name_subscribers();
+        privileges::drop_all(|| Maps(&self.ebpf).lost().is_ok())
+    }
+
+    /// Everything counted so far.
+    ///
+    /// # Errors
+    /// When a map can't be read.
+    pub fn snapshot(&mut self) -> Result<Snapshot, ReadError> {
+        self.name_subscribers();
+        let maps = Maps(&self.ebpf);
+        let mut groups = maps.groups()?;
+        let claimed = maps.claimed()?;
+        let mut in_flight = 0;
+        for slot in &claimed {
+            let state = maps.task(*slot)?;
+            in_flight += u64::from(state.in_shrink != 0);
+            if self.stopped {
+                fold(&mut groups, &state);
+            }
+        }
+        let victims = maps.victims()?;
+        let one = self.active(Hook::UnmapOne);
+        let notifier = self.active(Hook::NotifierStart);
+        let mut unmap_ns = BTreeMap::new();
+        let mut notifier_ns = BTreeMap::new();
+        for verdict in Verdict::ALL {
+            let (unmap, notified) = maps.times(verdict)?;
+            unmap_ns.insert(verdict, unmap);
+            notifier_ns.insert(verdict, notified);
+        }
+        let (excess, per_folio) = maps.folio_hists()?;
+        let subscribers = maps.subscribers()?;
+        let lost = maps.lost()?;
+        let hooks = self.statuses()?;
+
+        let process = |key: &VictimKey, cgroups: &mut Cgroups| match victims.get(key) {
+            Some(v) => Process {
+                pid: key.tgid,
+                comm: text(&v.comm),
+                cgroup: cgroups.name(v.cgroup),
+                cgroup_id: v.cgroup,
+            },
+            None => Process { pid: key.tgid, comm: String::new(), cgroup: None, cgroup_id: 0 },
+        };
+        let mut merged: BTreeMap<Group, ByVerdict> = BTreeMap::new();
+        for (key, value) in &groups {
+            let victim = (one && key.victim != NOBODY)
+                .then(|| process(&key.victim, &mut self.cgroups));
+            let group = Group {
+                reclaimer: Reclaimer::from_u8(key.reclaimer),
+                memory: Memory::from_u8(key.memory),
+                order: key.order,
+                victim,
+            };
+            let into = merged.entry(group).or_default();
+            for (to, from) in into.iter_mut().zip(&value.by_verdict) {
+                to.add(&counts(from));
+            }
+        }
+        merged.retain(|_, by| by.iter().any(|c| c.folios > 0));
+        let mut lost_by: BTreeMap<Process, Lost> = BTreeMap::new();
+        for (key, v) in victims.iter().filter(|(_, v)| v.mappings > 0) {
+            let lost = lost_by.entry(process(key, &mut self.cgroups)).or_default();
+            lost.mappings += v.mappings;
+            lost.pages += v.pages;
+        }
+        let subscribers = subscribers
+            .iter()
+            .map(|(address, s)| Subscriber {
+                symbol: self.symbols.name(*address),
+                calls: s.calls,
+                ns: s.ns,
+                shared_calls: s.shared_calls,
+            })
+            .collect();
+        Ok(Snapshot {
+            elapsed: self.attached.elapsed().as_secs_f64(),
+            groups: merged.into_iter().collect(),
+            victims: one.then(|| lost_by.into_iter().collect()),
+            subscribers: notifier.then_some(subscribers),
+            unmap_ns,
+            notifier_ns: notifier.then_some(notifier_ns),
+            excess,
+            per_folio,
+            hooks,
+            lost,
+            in_flight,
+            cost: self.cost(),
+        })
+    }
+
+    /// Single futile unmaps since the last call, at most `limit`.
+    pub fn events(&mut self, limit: usize) -> Vec<Event> {
+        let notifier = self.active(Hook::NotifierStart);
+        let one = self.active(Hook::UnmapOne);
+        let Some(ring) = &mut self.ring else { return Vec::new() };
+        let raw = events::take(ring, limit);
+        let maps = Maps(&self.ebpf);
+        raw.iter()
+            .map(|e| {
+                let mut event = events::decode(e, self.attached_ns, notifier);
+                if one && let Some(v) = maps.victim(&e.victim) {
+                    event.victim = Some(Process {
+                        pid: e.victim.tgid,
+                        comm: text(&v.comm),
+                        cgroup: self.cgroups.name(v.cgroup),
+                        cgroup_id: v.cgroup,
+                    });
+                }
+                event
+            })
+            .collect()
+    }
+
+    /// Ends the counting without losing any: no new shrink call is followed, those under way
+    /// are waited for, then everything is detached. What is still open after that is added
+    /// to the next snapshot.
+    pub fn stop(&mut self) {
+        if self.stopped {
+            return;
+        }
+        for entry in ["f_shrink_enter", "k_shrink_enter", "f_reclaim_enter", "k_reclaim_enter"] {
+            if let Some(program) = self.ebpf.program_mut(entry)
+                && program.fd().is_ok()
+            {
+                self.final_runs = add_runs(self.final_runs, program);
+                unload(program);
+            }
+        }
+        let deadline = Instant::now() + DRAIN;
+        while Instant::now() < deadline
+            && Maps(&self.ebpf).claimed().is_ok_and(|c| !c.is_empty())
+        {
+            thread::sleep(Duration::from_millis(5));
+        }
+        for (hook, _, programs) in &self.hooks {
+            let misses =
+                programs.iter().filter_map(|p| self.ebpf.program(p)).filter_map(misses).sum();
+            self.final_misses.insert(*hook, misses);
+        }
+        let names: Vec<&'static str> =
+            self.hooks.iter().flat_map(|(_, _, p)| p.iter().copied()).collect();
+        for name in names {
+            if let Some(program) = self.ebpf.program_mut(name)
+                && program.fd().is_ok()
+            {
+                self.final_runs = add_runs(self.final_runs, program);
+                unload(program);
+            }
+        }
+        self.stopped = true;
+    }
+
+    fn statuses(&self) -> Result<Vec<HookStatus>, ReadError> {
+        let maps = Maps(&self.ebpf);
+        let mut rows = Vec::new();
+        for (hook, status, programs) in &self.hooks {
+            let mut row = status.clone();
+            if row.state == HookState::Active {
+                let hits = maps.hits(*hook)?;
+                row.hits = Some(hits.entries);
+                let skipped = self.final_misses.get(hook).copied().unwrap_or_else(|| {
+                    programs.iter().filter_map(|p| self.ebpf.program(p)).filter_map(misses).sum()
+                });
+                // Returns are all in only when nothing is under way.
+                let returns = if self.stopped && has_return(programs) {
+                    hits.entries.saturating_sub(hits.returns)
+                } else {
+                    0
+                };
+                row.missed = Some(skipped + returns);
+            }
+            rows.push(row);
+        }
+        for (name, symbol, reason) in NOT_YET {
+            rows.push(HookStatus {
+                name: name.into(),
+                symbol: symbol.into(),
+                attach: None,
+                state: HookState::Disabled,
+                reason: Some(reason.into()),
+                hits: None,
+                missed: None,
+            });
+        }
+        Ok(rows)
+    }
+
+    fn name_subscribers(&mut self) {
+        let Ok(subscribers) = Maps(&self.ebpf).subscribers() else { return };
+        let new: BTreeSet<u64> = subscribers
+            .keys()
+            .filter(|a| **a != INTERVAL_NOTIFIERS && !self.symbols.0.contains_key(a))
+            .copied()
+            .collect();
+        if !new.is_empty() {
+            let mut found = symbols::names(&new).unwrap_or_default();
+            for address in new {
+                let name = found
+                    .remove(&address)
+                    .unwrap_or_else(|| format!("a callback at {address:#x}"));
+                self.symbols.0.insert(address, name);
+            }
+        }
+    }
+
+    fn cost(&self) -> SelfCost {
+        let mut runs = self.final_runs;
+        if !self.stopped {
+            for (_, _, programs) in &self.hooks {
+                for program in programs.iter().filter_map(|p| self.ebpf.program(p)) {
+                    runs = add_runs(runs, program);
+                }
+            }
+        }
+        let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).ok();
+        let seconds = |t: nix::sys::time::TimeVal| t.tv_sec() as f64 + t.tv_usec() as f64 / 1e6;
+        SelfCost {
+            bpf_seconds: self.stats.as_ref().map(|_| runs.0.as_secs_f64()),
+            bpf_runs: self.stats.as_ref().map(|_| runs.1),
+            cpu_seconds: usage.map(|u| seconds(u.user_time()) + seconds(u.system_time())),
+            rss_bytes: usage.and_then(|u| u64::try_from(u.max_rss()).ok()).map(|kib| kib * 1024),
+        }
+    }
+}
+
+impl SymbolNames {
+    fn name(&self, address: u64) -> String {
+        if address == INTERVAL_NOTIFIERS {
+            return "interval notifiers".into();
+        }
+        self.0.get(&address).cloned().unwrap_or_else(|| format!("a callback at {address:#x}"))
+    }
+}
+
+fn check_privileges() -> Result<(), AttachError> {
+    let lacking: Vec<&privileges::Need> =
+        privileges::NEEDS.iter().filter(|n| n.required && !privileges::has(n)).collect();
+    if let Some(first) = lacking.first() {
+        let names: Vec<&str> = lacking.iter().map(|n| n.name).collect();
+        let remedy = if privileges::in_container() {
+            "give the container these capabilities (docker run --cap-add BPF --cap-add PERFMON --cap-add SYSLOG), or run pinscope on the host"
+        } else {
+            "run it with sudo, or give the binary its capabilities: setcap cap_bpf,cap_perfmon,cap_syslog+ep pinscope"
+        };
+        return Err(cannot(
+            format!("missing {}: needed to {}", names.join(" and "), first.purpose),
+            remedy,
+        ));
+    }
+    if privileges::lockdown().as_deref() == Some("confidentiality") {
+        return Err(cannot(
+            "the kernel is locked down (confidentiality): BPF programs may not read its memory",
+            "boot with lockdown=integrity or none",
+        ));
+    }
+    Ok(())
+}
+
+fn load(facts: &Facts) -> Result<Ebpf, AttachError> {
+    EbpfLoader::new()
+        // No relocation needs the kernel's types: offsets are given as data.
+        .btf(None)
+        .override_global("FACTS", facts.kernel.as_bytes(), true)
+        .load(OBJECT)
+        .map_err(|e| {
+            let text = chain(&e);
+            if text.contains("Operation not permitted") || text.contains("EPERM") {
+                cannot(
+                    format!("the kernel refused to create BPF maps: {text}"),
+                    "see `pinscope doctor`: a container's seccomp profile, lockdown or RLIMIT_MEMLOCK may forbid it",
+                )
+            } else if text.contains("Function not implemented") {
+                cannot("this kernel has no bpf(2)", "run a kernel with CONFIG_BPF_SYSCALL=y")
+            } else {
+                AttachError::Failed(format!("cannot create the BPF maps: {text}"))
+            }
+        })
+}
+
+enum Attempt {
+    Attached(Vec<(Hook, HookStatus, Vec<&'static str>)>),
+    Failed(Hook, String),
+}
+
+fn attach_all(
+    ebpf: &mut Ebpf,
+    plans: &[Plan],
+    failed: &[(Hook, String)],
+    mode: AttachMode,
+    btf: Option<&Btf>,
+) -> Result<Attempt, AttachError> {
+    let mut hooks = Vec::new();
+    for plan in plans {
+        let hook = plan.definition.hook;
+        let mut status = HookStatus {
+            name: hook.name().into(),
+            symbol: plan.symbol.clone(),
+            attach: None,
+            state: HookState::Failed,
+            reason: None,
+            hits: None,
+            missed: None,
+        };
+        let mut programs = Vec::new();
+        if let Some((state, reason)) = &plan.obstacle {
+            status.state = *state;
+            status.reason = Some(reason.clone());
+        } else if let Some((_, why)) = failed.iter().find(|(f, _)| *f == hook) {
+            status.reason = Some(why.clone());
+        } else {
+            match attach_one(ebpf, plan, mode, btf) {
+                Ok((attach, names, reason)) => {
+                    status.attach = Some(attach);
+                    status.state = HookState::Active;
+                    status.reason = reason;
+                    programs = names.to_vec();
+                }
+                Err(why) => return Ok(Attempt::Failed(hook, why)),
+            }
+        }
+        hooks.push((hook, status, programs));
+    }
+    Ok(Attempt::Attached(hooks))
+}
+
+type AttachedAs = (Attach, &'static [&'static str], Option<String>);
+
+fn attach_one(
+    ebpf: &mut Ebpf,
+    plan: &Plan,
+    mode: AttachMode,
+    btf: Option<&Btf>,
+) -> Result<AttachedAs, String> {
+    let definition = &plan.definition;
+    if definition.target == Target::Tracepoint {
+        attach_programs(ebpf, definition.fentry, &plan.symbol, None)?;
+        return Ok((Attach::RawTracepoint, definition.fentry, None));
+    }
+    let mut reason = None;
+    if mode != AttachMode::Kprobe {
+        let outcome = match btf {
+            Some(btf) => attach_programs(ebpf, definition.fentry, &plan.symbol, Some(btf)),
+            None => Err("the kernel's BTF can't be read".to_owned()),
+        };
+        match outcome {
+            Ok(()) => return Ok((Attach::Fentry, definition.fentry, None)),
+            Err(why) if mode == AttachMode::Fentry => return Err(why),
+            Err(why) => reason = Some(format!("by kprobe, because fentry failed: {why}")),
+        }
+    }
+    attach_programs(ebpf, definition.kprobe, &plan.symbol, None).map_err(|why| {
+        reason.take().map_or_else(|| why.clone(), |fentry| format!("{why}; {fentry}"))
+    })?;
+    Ok((Attach::Kprobe, definition.kprobe, reason))
+}
+
+/// Attaches all of `names` or none.
+fn attach_programs(
+    ebpf: &mut Ebpf,
+    names: &'static [&'static str],
+    symbol: &str,
+    btf: Option<&Btf>,
+) -> Result<(), String> {
+    for (done, name) in names.iter().enumerate() {
+        let outcome = match ebpf.program_mut(name) {
+            Some(program) => attach_program(program, symbol, btf).map_err(|e| explain(name, &e)),
+            None => Err(format!("the object has no program {name}")),
+        };
+        if let Err(why) = outcome {
+            for name in &names[..=done] {
+                if let Some(program) = ebpf.program_mut(name) {
+                    unload(program);
+                }
+            }
+            return Err(why);
+        }
+    }
+    Ok(())
+}
+
+fn attach_program(
+    program: &mut Program,
+    symbol: &str,
+    btf: Option<&Btf>,
+) -> Result<(), ProgramError> {
+    match (program, btf) {
+        (Program::KProbe(p), _) => {
+            p.load()?;
+            p.attach(symbol, 0)?;
+        }
+        (Program::FEntry(p), Some(btf)) => {
+            p.load(symbol, btf)?;
+            p.attach()?;
+        }
+        (Program::FExit(p), Some(btf)) => {
+            p.load(symbol, btf)?;
+            p.attach()?;
+        }
+        (Program::RawTracePoint(p), _) => {
+            p.load()?;
+            p.attach(symbol)?;
+        }
+        _ => return Err(ProgramError::UnexpectedProgramType),
+    }
+    Ok(())
+}
+
+fn unload(program: &mut Program) {
+    // A program that isn't loaded says so, which is what is wanted.
+    let _ = match program {
+        Program::KProbe(p) => p.unload(),
+        Program::FEntry(p) => p.unload(),
+        Program::FExit(p) => p.unload(),
+        Program::RawTracePoint(p) => p.unload(),
+        _ => Ok(()),
+    };
+}
+
+/// One line of why; the verifier's log, which is long, only where logging asks for it.
+fn explain(name: &str, error: &ProgramError) -> String {
+    if let ProgramError::LoadError { io_error, verifier_log } = error {
+        tracing::debug!("the verifier on {name}: {verifier_log}");
+        return format!("the kernel refused to load {name}: {io_error}");
+    }
+    chain(error)
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+fn has_return(programs: &[&str]) -> bool {
+    programs.iter().any(|p| p.ends_with("_exit"))
+}
+
+/// Runs that the kernel skipped because the program was already running on that CPU; `None`
+/// where the kernel doesn't say (before 5.12).
+fn misses(program: &Program) -> Option<u64> {
+    let fd = program.fd().ok()?;
+    let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
+    fs::read_to_string(path)
+        .ok()?
+        .lines()
+        .find_map(|l| l.strip_prefix("recursion_misses:")?.trim().parse().ok())
+}
+
+fn add_runs(runs: (Duration, u64), program: &Program) -> (Duration, u64) {
+    match program.info() {
+        Ok(info) => (runs.0 + info.run_time(), runs.1 + info.run_count()),
+        Err(_) => runs,
+    }
+}
+
+fn monotonic_ns() -> u64 {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
+        .map(Duration::from)
+        .map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
+}
+
+impl From<io::Error> for AttachError {
+    fn from(e: io::Error) -> Self {
+        AttachError::Failed(e.to_string())
+    }
+}

@@ -1,0 +1,281 @@
+//! Reads the maps and decodes what they hold.
+
+use std::collections::BTreeMap;
+
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray},
+};
+use probe_ebpf::{
+    Evidence, Hist, Hook, Verdict, decide,
+    maps::{
+        FolioHists, GroupCounts, GroupKey, HookHits, Lost, PHASE_IDLE, Subscriber, TaskState,
+        TimeHists, Victim, VictimKey,
+    },
+    verdict::{EXAMINED, FREED, MAPPED, UNWATCHED},
+};
+use zerocopy::FromBytes;
+
+use crate::snapshot::{Counts, Histogram, LostCounts};
+
+/// Why a map couldn't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The kernel refused.
+    #[error("cannot read the map {map}: {source}")]
+    Map {
+        /// Which map.
+        map: &'static str,
+        /// Why.
+        source: MapError,
+    },
+    /// The object and this program don't belong together.
+    #[error("the map {0} is missing from the programs' object: build both sides together")]
+    Missing(&'static str),
+}
+
+/// Text from a NUL-padded field.
+pub(super) fn text(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+/// Typed access to the maps by way of byte arrays, whose layout the contract asserts.
+pub(super) struct Maps<'a>(pub(super) &'a Ebpf);
+
+impl Maps<'_> {
+    fn hash<const K: usize, const V: usize>(
+        &self,
+        map: &'static str,
+    ) -> Result<HashMap<&MapData, [u8; K], [u8; V]>, ReadError> {
+        let data = self.0.map(map).ok_or(ReadError::Missing(map))?;
+        HashMap::try_from(data).map_err(|source| ReadError::Map { map, source })
+    }
+
+    fn entries<Key: FromBytes, Value: FromBytes, const K: usize, const V: usize>(
+        &self,
+        map: &'static str,
+    ) -> Result<Vec<(Key, Value)>, ReadError> {
+        let hash = self.hash::<K, V>(map)?;
+        let mut entries = Vec::new();
+        for key in hash.keys() {
+            let key = key.map_err(|source| ReadError::Map { map, source })?;
+            // Gone between the key and the value is no error.
+            let Ok(value) = hash.get(&key, 0) else { continue };
+            if let (Ok(key), Ok(value)) = (Key::read_from_bytes(&key), Value::read_from_bytes(&value))
+            {
+                entries.push((key, value));
+            }
+        }
+        Ok(entries)
+    }
+
+    fn per_cpu<T: FromBytes, const N: usize>(
+        &self,
+        map: &'static str,
+        index: u32,
+    ) -> Result<Vec<T>, ReadError> {
+        let data = self.0.map(map).ok_or(ReadError::Missing(map))?;
+        let array: PerCpuArray<&MapData, [u8; N]> =
+            PerCpuArray::try_from(data).map_err(|source| ReadError::Map { map, source })?;
+        let values = array.get(&index, 0).map_err(|source| ReadError::Map { map, source })?;
+        Ok(values.iter().filter_map(|v| T::read_from_bytes(v).ok()).collect())
+    }
+
+    pub(super) fn groups(&self) -> Result<BTreeMap<GroupKey, GroupCounts>, ReadError> {
+        const K: usize = size_of::<GroupKey>();
+        const V: usize = size_of::<GroupCounts>();
+        Ok(self.entries::<_, _, K, V>("GROUPS")?.into_iter().collect())
+    }
+
+    pub(super) fn victims(&self) -> Result<BTreeMap<VictimKey, Victim>, ReadError> {
+        const K: usize = size_of::<VictimKey>();
+        const V: usize = size_of::<Victim>();
+        Ok(self.entries::<_, _, K, V>("VICTIMS")?.into_iter().collect())
+    }
+
+    pub(super) fn victim(&self, key: &VictimKey) -> Option<Victim> {
+        const K: usize = size_of::<VictimKey>();
+        const V: usize = size_of::<Victim>();
+        let mut bytes = [0; K];
+        bytes.copy_from_slice(zerocopy::IntoBytes::as_bytes(key));
+        let value = self.hash::<K, V>("VICTIMS").ok()?.get(&bytes, 0).ok()?;
+        Victim::read_from_bytes(&value).ok()
+    }
+
+    pub(super) fn subscribers(&self) -> Result<BTreeMap<u64, Subscriber>, ReadError> {
+        const V: usize = size_of::<Subscriber>();
+        Ok(self.entries::<u64, _, 8, V>("SUBSCRIBERS")?.into_iter().collect())
+    }
+
+    pub(super) fn times(&self, verdict: Verdict) -> Result<(Histogram, Histogram), ReadError> {
+        let cpus: Vec<TimeHists> =
+            self.per_cpu::<_, { size_of::<TimeHists>() }>("TIMES", verdict as u32)?;
+        Ok((sum(cpus.iter().map(|c| &c.unmap_ns)), sum(cpus.iter().map(|c| &c.notifier_ns))))
+    }
+
+    pub(super) fn folio_hists(&self) -> Result<(Histogram, Histogram), ReadError> {
+        let cpus: Vec<FolioHists> =
+            self.per_cpu::<_, { size_of::<FolioHists>() }>("FOLIO_HISTS", 0)?;
+        Ok((sum(cpus.iter().map(|c| &c.excess)), sum(cpus.iter().map(|c| &c.per_folio))))
+    }
+
+    pub(super) fn hits(&self, hook: Hook) -> Result<HookHits, ReadError> {
+        let cpus: Vec<HookHits> =
+            self.per_cpu::<_, { size_of::<HookHits>() }>("HOOKS", hook as u32)?;
+        Ok(HookHits {
+            entries: cpus.iter().map(|c| c.entries).sum(),
+            returns: cpus.iter().map(|c| c.returns).sum(),
+        })
+    }
+
+    pub(super) fn lost(&self) -> Result<LostCounts, ReadError> {
+        let cpus: Vec<Lost> = self.per_cpu::<_, { size_of::<Lost>() }>("LOST", 0)?;
+        let mut all = LostCounts::default();
+        for c in &cpus {
+            all.tasks += c.tasks;
+            all.groups += c.groups;
+            all.victims += c.victims;
+            all.mappings += c.mappings;
+            all.folios += c.folios;
+            all.subscribers += c.subscribers;
+            all.events += c.events;
+            all.events_over_budget += c.events_over_budget;
+            all.reads += c.reads;
+        }
+        Ok(all)
+    }
+
+    /// Tasks that are inside reclaim.
+    pub(super) fn claimed(&self) -> Result<Vec<u32>, ReadError> {
+        Ok(self.entries::<u32, u32, 4, 4>("CLAIMS")?.into_iter().map(|(slot, _)| slot).collect())
+    }
+
+    /// The state of the task in a slot.
+    pub(super) fn task(&self, slot: u32) -> Result<TaskState, ReadError> {
+        let map = "TASKS";
+        let data = self.0.map(map).ok_or(ReadError::Missing(map))?;
+        let array: Array<&MapData, [u8; size_of::<TaskState>()]> =
+            Array::try_from(data).map_err(|source| ReadError::Map { map, source })?;
+        let value = array.get(&slot, 0).map_err(|source| ReadError::Map { map, source })?;
+        TaskState::read_from_bytes(&value).map_err(|_| ReadError::Missing(map))
+    }
+}
+
+/// Adds what a task had gathered, and its open unmap, to the groups: at the end, when nobody
+/// else will.
+pub(super) fn fold(groups: &mut BTreeMap<GroupKey, GroupCounts>, state: &TaskState) {
+    let pending = groups.entry(state.pending_key).or_default();
+    for (counts, p) in pending.by_verdict.iter_mut().zip(&state.pending) {
+        counts.folios += u64::from(p.folios);
+        counts.pages += u64::from(p.pages);
+        counts.notifier_calls += u64::from(p.notifier_calls);
+        counts.notifier_ns += p.notifier_ns;
+        counts.unmap_ns += p.unmap_ns;
+    }
+    if state.phase == PHASE_IDLE {
+        return;
+    }
+    let mut bits = state.bits;
+    if bits & (EXAMINED | FREED | MAPPED) == EXAMINED {
+        bits |= UNWATCHED;
+    }
+    let verdict = decide(Evidence { bits, excess: state.excess });
+    let key = GroupKey {
+        victim: if state.walked > 0 { state.mappings[0].victim } else { NOBODY },
+        reclaimer: state.reclaimer,
+        memory: state.memory,
+        order: state.order,
+        pad: [0; 5],
+    };
+    let counts = &mut groups.entry(key).or_default().by_verdict[verdict as usize];
+    counts.folios += 1;
+    counts.pages += u64::from(state.nr_pages);
+    counts.notifier_calls += u64::from(state.notifier_calls);
+    counts.notifier_ns += state.notifier_ns;
+    counts.unmap_ns += state.unmap_ns;
+}
+
+/// No process: what the kernel side writes where it doesn't know.
+pub(super) const NOBODY: VictimKey = VictimKey { mm: 0, tgid: 0, pad: 0 };
+
+/// One group's counts in user space's words.
+pub(super) fn counts(c: &probe_ebpf::maps::Counts) -> Counts {
+    Counts {
+        folios: c.folios,
+        pages: c.pages,
+        notifier_calls: c.notifier_calls,
+        notifier_ns: c.notifier_ns,
+        unmap_ns: c.unmap_ns,
+    }
+}
+
+fn sum<'a>(cpus: impl Iterator<Item = &'a Hist>) -> Histogram {
+    let mut all =
+        Histogram { sum: 0, min: None, max: None, buckets: vec![0; probe_ebpf::hist::BUCKETS] };
+    for cpu in cpus {
+        all.sum = all.sum.wrapping_add(cpu.sum);
+        for (to, from) in all.buckets.iter_mut().zip(&cpu.buckets) {
+            *to = to.wrapping_add(*from);
+        }
+        if cpu.sum > 0 || cpu.min_inverted > 0 {
+            all.max = all.max.max(Some(cpu.max));
+        }
+        if cpu.min_inverted > 0 {
+            let min = !cpu.min_inverted;
+            all.min = Some(all.min.map_or(min, |m| m.min(min)));
+        }
+    }
+    let used = all.buckets.iter().rposition(|n| *n > 0).map_or(0, |i| i + 1);
+    all.buckets.truncate(used);
+    if all.min.is_none() {
+        // The histogram of folios keeps no minimum: its lowest bucket in use is one.
+        all.min = all.buckets.iter().position(|n| *n > 0).map(probe_ebpf::hist::lower);
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use probe_ebpf::hist::{BUCKETS, bucket_of};
+
+    use super::*;
+
+    fn hist(values: &[u64]) -> Hist {
+        let mut h = Hist { sum: 0, min_inverted: 0, max: 0, buckets: [0; BUCKETS] };
+        for v in values {
+            h.sum += v;
+            h.max = h.max.max(*v);
+            h.min_inverted = h.min_inverted.max(!v);
+            h.buckets[bucket_of(*v)] += 1;
+        }
+        h
+    }
+
+    #[test]
+    fn cpus_add_up() {
+        let (a, b, none) = (hist(&[5, 100]), hist(&[3]), hist(&[]));
+        let all = sum([&a, &b, &none].into_iter());
+        assert_eq!((all.sum, all.min, all.max), (108, Some(3), Some(100)));
+        assert_eq!(all.buckets.iter().sum::<u64>(), 3);
+        let nothing = sum([&none].into_iter());
+        assert_eq!((nothing.min, nothing.max, nothing.buckets.len()), (None, None, 0));
+    }
+
+    #[test]
+    fn a_folio_that_moved_between_cpus_counts_once() {
+        let (mut a, mut b) = (hist(&[]), hist(&[]));
+        a.buckets[1] = 1;
+        b.buckets[1] = u64::MAX;
+        b.buckets[2] = 1;
+        let all = sum([&a, &b].into_iter());
+        assert_eq!(all.buckets, [0, 0, 1]);
+    }
+
+    #[test]
+    fn text_ends_at_nul() {
+        assert_eq!(text(b"kswapd0\0\0\0garbage"), "kswapd0");
+        assert_eq!(text(b"0123456789abcdef"), "0123456789abcdef");
+        assert_eq!(text(b"\xff\0"), "\u{fffd}");
+    }
+}

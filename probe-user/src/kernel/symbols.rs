@@ -1,0 +1,59 @@
+//! The running kernel's symbols, from /proc/kallsyms.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::{self, BufRead, BufReader},
+};
+
+/// Where the kernel lists its symbols.
+pub const KALLSYMS: &str = "/proc/kallsyms";
+
+/// Which of `wanted` this kernel has as functions (also a module's).
+///
+/// # Errors
+/// When /proc/kallsyms can't be read, which a kernel without CONFIG_KALLSYMS lacks.
+pub fn present(wanted: &BTreeSet<&str>) -> io::Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    each_line(|_, kind, name| {
+        if matches!(kind, "t" | "T" | "w" | "W") && wanted.contains(name) {
+            found.insert(name.to_owned());
+        }
+    })?;
+    Ok(found)
+}
+
+/// The names of the functions at these addresses. An address without a name is left out:
+/// without CAP_SYSLOG (kptr_restrict) the file has no addresses.
+///
+/// # Errors
+/// When /proc/kallsyms can't be read.
+pub fn names(addresses: &BTreeSet<u64>) -> io::Result<BTreeMap<u64, String>> {
+    let mut found = BTreeMap::new();
+    if addresses.is_empty() {
+        return Ok(found);
+    }
+    each_line(|address, _, name| {
+        if let Ok(address) = u64::from_str_radix(address, 16)
+            && addresses.contains(&address)
+        {
+            found.entry(address).or_insert_with(|| name.to_owned());
+        }
+    })?;
+    Ok(found)
+}
+
+/// Hands over each line's address, type and name, without keeping the file in memory.
+fn each_line(mut f: impl FnMut(&str, &str, &str)) -> io::Result<()> {
+    let mut reader = BufReader::with_capacity(64 * 1024, File::open(KALLSYMS)?);
+    let mut line = String::new();
+    while reader.read_line(&mut line)? > 0 {
+        let mut words = line.split_ascii_whitespace();
+        if let (Some(address), Some(kind), Some(name)) = (words.next(), words.next(), words.next())
+        {
+            f(address, kind, name);
+        }
+        line.clear();
+    }
+    Ok(())
+}
