@@ -1,5 +1,7 @@
 //! Ends an unmap: what became of the folio, and its one verdict.
 
+use core::mem::MaybeUninit;
+
 use probe_ebpf::{
     Evidence, Hook, Memory, decide,
     maps::{PHASE_IDLE, PHASE_UNMAP, TaskState},
@@ -47,7 +49,8 @@ fn follow_up(state: &mut TaskState, fresh: bool) {
         }
         return;
     }
-    if let Some(head) = Head::read(state.folio) {
+    let mut place = MaybeUninit::uninit();
+    if let Some(head) = Head::read(&mut place, state.folio) {
         // Frozen, or handed back: a freed page has no mapping.
         if freed_unseen && (head.refcount() == 0 || head.mapping() != state.mapping) {
             state.bits |= FREED;

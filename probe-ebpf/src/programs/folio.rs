@@ -5,7 +5,12 @@ use probe_ebpf::{
     facts::{GUP_PIN_COUNTING_BIAS, LargeMapcount},
 };
 
-use crate::{maps::fact, read::read};
+use core::mem::MaybeUninit;
+
+use crate::{
+    maps::fact,
+    read::{read_into, read_or},
+};
 
 /// `PAGE_MAPPING_ANON` (include/linux/page-flags.h); set for KSM pages too.
 const MAPPING_ANON: u64 = 1;
@@ -15,15 +20,16 @@ const MAX_PER_PAGE: u32 = 512;
 const HEAD_WORDS: usize = 8;
 
 /// The first 64 bytes of a folio, read at once: one helper call instead of four.
+#[repr(transparent)]
 pub struct Head {
     words: [u64; HEAD_WORDS],
 }
 
 impl Head {
-    /// Reads the head of the folio at `folio`.
+    /// Reads the head of the folio at `folio` into `place`.
     #[inline(always)]
-    pub fn read(folio: u64) -> Option<Head> {
-        Some(Head { words: read(folio, 0)? })
+    pub fn read(place: &mut MaybeUninit<Head>, folio: u64) -> Option<&Head> {
+        if read_into(place, folio, 0) { Some(unsafe { place.assume_init_ref() }) } else { None }
     }
 
     // The offsets are constants to the verifier; the masks keep the compiler's view in bounds.
@@ -109,10 +115,7 @@ impl Head {
 /// Pages of a large folio.
 #[inline(always)]
 pub fn nr_pages(folio: u64) -> u32 {
-    match read::<u32>(folio, fact!(folio_nr_pages)) {
-        Some(n) if n > 0 => n,
-        _ => 1,
-    }
+    read_or(folio, fact!(folio_nr_pages), 1u32)
 }
 
 /// log2 of a folio's pages.
@@ -126,10 +129,7 @@ pub fn order(nr_pages: u32) -> u8 {
 #[inline(always)]
 pub fn large_mapcount(folio: u64) -> u32 {
     if fact!(large_mapcount) == LargeMapcount::Total as u32 {
-        match read::<u32>(folio, fact!(folio_large_mapcount)) {
-            Some(n) => n.wrapping_add(1),
-            None => 0,
-        }
+        read_or(folio, fact!(folio_large_mapcount), u32::MAX).wrapping_add(1)
     } else {
         0
     }
@@ -138,10 +138,7 @@ pub fn large_mapcount(folio: u64) -> u32 {
 /// Mappings of the whole of a large folio (by a PMD).
 #[inline(always)]
 pub fn entire_mapcount(folio: u64) -> u32 {
-    match read::<u32>(folio, fact!(folio_entire_mapcount)) {
-        Some(n) => n.wrapping_add(1),
-        None => 0,
-    }
+    read_or(folio, fact!(folio_entire_mapcount), u32::MAX).wrapping_add(1)
 }
 
 /// Whether any mapping of a large folio is left (`folio_mapped`).
@@ -158,10 +155,8 @@ pub fn large_mapped(folio: u64, nr_pages: u32) -> bool {
         if i >= nr_pages {
             break;
         }
-        match read::<u32>(page, fact!(folio_mapcount)) {
-            Some(n) if (n.wrapping_add(1) as i32) > 0 => return true,
-            Some(_) => {}
-            None => break,
+        if read_or(page, fact!(folio_mapcount), -1i32) >= 0 {
+            return true;
         }
         page += u64::from(fact!(page_size_of));
     }
@@ -172,7 +167,7 @@ pub fn large_mapped(folio: u64, nr_pages: u32) -> bool {
 #[inline(always)]
 pub fn maybe_pinned(folio: u64, refcount: u32, order: u8) -> bool {
     if order > 0 && u32::from(order) >= fact!(pincount_min_order) {
-        matches!(read::<u32>(folio, fact!(folio_pincount)), Some(n) if (n as i32) > 0)
+        read_or(folio, fact!(folio_pincount), 0i32) > 0
     } else {
         refcount >= GUP_PIN_COUNTING_BIAS
     }

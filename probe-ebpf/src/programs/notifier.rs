@@ -9,7 +9,7 @@ use probe_ebpf::{
 
 use crate::{
     maps::{fact, hooked},
-    read::{read, read_ptr},
+    read::{pointer, read_or},
     record::flush_subscribers,
     task,
 };
@@ -30,7 +30,7 @@ pub fn start_enter(range: u64) -> Option<()> {
     let mm = if hooked(Hook::UnmapOne) {
         state.victim.mm
     } else {
-        read_ptr(range, fact!(range_mm))?
+        pointer(range, fact!(range_mm))
     };
     if state.subscribers_mm != mm {
         state.subscriber_calls -= 1;
@@ -86,26 +86,32 @@ fn find_subscribers(state: &mut TaskState, mm: u64) -> Option<()> {
     if fact!(mm_subscriptions) == ABSENT {
         return None;
     }
-    let subscriptions = read_ptr(mm, fact!(mm_subscriptions))?;
-    let mut next = read::<u64>(subscriptions, fact!(subscriptions_list))?;
+    let subscriptions = pointer(mm, fact!(mm_subscriptions));
+    if subscriptions == 0 {
+        return None;
+    }
+    let mut next = pointer(subscriptions, fact!(subscriptions_list));
     let mut found = 0;
     for _ in 0..MAX_SUBSCRIBERS {
         if next == 0 {
             break;
         }
-        let ops = read_ptr(next, fact!(notifier_ops))?;
-        let mut callback = read::<u64>(ops, fact!(ops_start))?;
+        let ops = pointer(next, fact!(notifier_ops));
+        if ops == 0 {
+            break;
+        }
+        let mut callback = pointer(ops, fact!(ops_start));
         if callback == 0 {
             // A subscriber may listen to the end alone.
-            callback = read::<u64>(ops, fact!(ops_end))?;
+            callback = pointer(ops, fact!(ops_end));
         }
         if callback != 0 && found < MAX_SUBSCRIBERS {
             state.subscribers[found & (MAX_SUBSCRIBERS - 1)] = callback;
             found += 1;
         }
-        next = read::<u64>(next, fact!(notifier_next))?;
+        next = pointer(next, fact!(notifier_next));
     }
-    if found < MAX_SUBSCRIBERS && read::<u8>(subscriptions, fact!(subscriptions_itree))? != 0 {
+    if found < MAX_SUBSCRIBERS && read_or(subscriptions, fact!(subscriptions_itree), 0u8) != 0 {
         state.subscribers[found & (MAX_SUBSCRIBERS - 1)] = INTERVAL_NOTIFIERS;
     }
     Some(())

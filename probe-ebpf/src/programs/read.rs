@@ -1,33 +1,46 @@
 //! Checked reads of kernel memory.
+//!
+//! A failed read yields the value that the caller names, and is counted. No `Option` is handed
+//! around here: the compiler may copy the payload of a `None`, which is undefined, and the
+//! verifier refuses a register that was never written.
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
+use core::mem::MaybeUninit;
 
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use probe_ebpf::facts::ABSENT;
 
 use crate::maps::lost;
 
-/// Reads a `T` at `base + offset`; a failure is counted. A field that this kernel lacks is
-/// `None`: the verifier knows the offset and cuts the read away.
+/// Reads a `T` at `base + offset` into `to`; whether that worked.
 #[inline(always)]
-pub fn read<T>(base: u64, offset: u32) -> Option<T> {
-    if offset == ABSENT {
-        return None;
+pub fn read_into<T>(to: &mut MaybeUninit<T>, base: u64, offset: u32) -> bool {
+    let at = base + u64::from(offset);
+    let failed = unsafe {
+        bpf_probe_read_kernel(to.as_mut_ptr().cast(), size_of::<T>() as u32, at as *const _)
+    };
+    if failed != 0 {
+        lost!(reads, 1);
     }
-    let at = (base + u64::from(offset)) as *const T;
-    match unsafe { bpf_probe_read_kernel(at) } {
-        Ok(value) => Some(value),
-        Err(_) => {
-            lost!(reads, 1);
-            None
-        }
+    failed == 0
+}
+
+/// Reads a `T` at `base + offset`, or `otherwise`. A field that this kernel lacks is
+/// `otherwise` too: the verifier knows the offset and cuts the read away.
+#[inline(always)]
+pub fn read_or<T: Copy>(base: u64, offset: u32, otherwise: T) -> T {
+    if offset == ABSENT {
+        return otherwise;
+    }
+    let mut value = MaybeUninit::new(otherwise);
+    if read_into(&mut value, base, offset) {
+        unsafe { value.assume_init() }
+    } else {
+        otherwise
     }
 }
 
-/// Reads a pointer; `None` for a null pointer too.
+/// Reads a pointer; 0 where there is none.
 #[inline(always)]
-pub fn read_ptr(base: u64, offset: u32) -> Option<u64> {
-    match read::<u64>(base, offset) {
-        Some(0) | None => None,
-        some => some,
-    }
+pub fn pointer(base: u64, offset: u32) -> u64 {
+    read_or(base, offset, 0)
 }

@@ -6,7 +6,7 @@ use probe_ebpf::{Hook, Reclaimer, maps::TaskState};
 use crate::{
     close::close,
     maps::{fact, hooked},
-    read::read,
+    read::{pointer, read_or},
     record::flush,
     task,
 };
@@ -74,32 +74,22 @@ pub fn reclaim_exit() -> Option<()> {
 /// Who reclaims (mm/vmscan.c: where each fills its `scan_control`).
 #[inline(always)]
 fn reclaimer(state: &TaskState, sc: u64) -> Reclaimer {
-    let kthread = read::<u64>(unsafe { bpf_get_current_task() }, fact!(task_mm)) == Some(0);
+    let kthread = pointer(unsafe { bpf_get_current_task() }, fact!(task_mm)) == 0;
     let comm = if kthread { bpf_get_current_comm().unwrap_or_default() } else { [0; 16] };
     if comm[..6] == *b"kswapd" {
         return Reclaimer::Kswapd;
     }
     // reclaim_pages leaves nr_to_reclaim at 0. Asked beside the bracket, so that a missed
     // return of reclaim_pages can't colour the task's later reclaim.
-    let unbounded = read::<u64>(sc, fact!(sc_nr_to_reclaim)) == Some(0);
+    let unbounded = read_or(sc, fact!(sc_nr_to_reclaim), 1u64) == 0;
     if unbounded && !hooked(Hook::ReclaimPages) {
         return Reclaimer::Unknown;
     }
     if unbounded && state.in_reclaim_pages != 0 {
         return if comm[..7] == *b"kdamond" { Reclaimer::Damon } else { Reclaimer::Madvise };
     }
-    let proactive = fact!(sc_proactive);
-    if proactive != probe_ebpf::facts::ABSENT {
-        match read::<u8>(sc, proactive) {
-            Some(byte) if u32::from(byte) & fact!(sc_proactive_mask) != 0 => {
-                return Reclaimer::Proactive;
-            }
-            _ => {}
-        }
+    if u32::from(read_or(sc, fact!(sc_proactive), 0u8)) & fact!(sc_proactive_mask) != 0 {
+        return Reclaimer::Proactive;
     }
-    match read::<u64>(sc, fact!(sc_target_memcg)) {
-        Some(0) => Reclaimer::Direct,
-        Some(_) => Reclaimer::Memcg,
-        None => Reclaimer::Unknown,
-    }
+    if pointer(sc, fact!(sc_target_memcg)) != 0 { Reclaimer::Memcg } else { Reclaimer::Direct }
 }

@@ -1,5 +1,7 @@
 //! One unmap: from `try_to_unmap` to what `shrink_folio_list` then does with the folio.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use probe_ebpf::{
     Hook,
@@ -45,7 +47,8 @@ pub fn enter(folio: u64, flags: u64) -> Option<()> {
     state.order = 0;
     state.nr_pages = 1;
     state.entire_mapcount = 0;
-    match Head::read(folio) {
+    let mut place = MaybeUninit::uninit();
+    match Head::read(&mut place, folio) {
         Some(head) => {
             state.memory = head.memory() as u8;
             state.mapping = head.mapping();
@@ -79,7 +82,8 @@ pub fn one(vma: u64, address: u64) -> Option<()> {
     state.entries[Hook::UnmapOne as usize] += 1;
     if state.walked > 0 {
         let (mapcount, entire) = if state.order == 0 {
-            (Head::read(state.folio)?.small_mapcount(), 0)
+            let mut place = MaybeUninit::uninit();
+            (Head::read(&mut place, state.folio)?.small_mapcount(), 0)
         } else {
             (folio::large_mapcount(state.folio), folio::entire_mapcount(state.folio))
         };
@@ -105,7 +109,8 @@ pub fn exit() -> Option<()> {
 /// Looks at the folio after its unmap: mappings left, excess references, pinned or not.
 #[inline(always)]
 pub fn examine(state: &mut TaskState) {
-    let Some(head) = Head::read(state.folio) else {
+    let mut place = MaybeUninit::uninit();
+    let Some(head) = Head::read(&mut place, state.folio) else {
         return;
     };
     let (mapcount, entire, mapped) = if state.order == 0 {

@@ -1,6 +1,7 @@
 //! Whose mapping goes: the owner of the VMA's mm, by pid, comm and cgroup.
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
+use core::mem::MaybeUninit;
+
 use probe_ebpf::{
     facts::LargeMapcount,
     maps::{COMM_LEN, MAX_MAPPINGS, Mapping, TaskState, Victim, VictimKey},
@@ -8,7 +9,7 @@ use probe_ebpf::{
 
 use crate::{
     maps::{VICTIMS, fact, lost},
-    read::{read, read_ptr},
+    read::{pointer, read_into, read_or},
     task::NOEXIST,
 };
 
@@ -18,7 +19,7 @@ const _: () = assert!(MAX_MAPPINGS.is_power_of_two());
 /// The walk reaches a VMA.
 #[inline(always)]
 pub fn walk(state: &mut TaskState, vma: u64, address: u64) -> Option<()> {
-    let mm = read_ptr(vma, fact!(vma_mm))?;
+    let mm = pointer(vma, fact!(vma_mm));
     if state.victim.mm != mm {
         state.victim = resolve(mm);
     }
@@ -63,14 +64,15 @@ pub fn removed(state: &mut TaskState, mapcount: u32, entire: u32) {
 fn resolve(mm: u64) -> VictimKey {
     let mut key = VictimKey { mm, tgid: 0, pad: 0 };
     // Null once the owner has exited (`mm_update_next_owner`).
-    let Some(owner) = read_ptr(mm, fact!(mm_owner)) else {
-        remember(&key, 0);
-        return key;
-    };
-    if let Some(leader) = read_ptr(owner, fact!(task_group_leader)) {
-        key.tgid = read::<u32>(leader, fact!(task_tgid)).unwrap_or(0);
-        remember(&key, leader);
+    let owner = pointer(mm, fact!(mm_owner));
+    let mut leader = 0;
+    if owner != 0 {
+        leader = pointer(owner, fact!(task_group_leader));
     }
+    if leader != 0 {
+        key.tgid = read_or(leader, fact!(task_tgid), 0);
+    }
+    remember(&key, leader);
     key
 }
 
@@ -81,9 +83,11 @@ fn remember(key: &VictimKey, leader: u64) {
     }
     let mut victim = Victim { mappings: 0, pages: 0, cgroup: 0, comm: [0; COMM_LEN] };
     if leader != 0 {
-        let comm = (leader + u64::from(fact!(task_comm))) as *const [u8; COMM_LEN];
-        victim.comm = unsafe { bpf_probe_read_kernel(comm) }.unwrap_or_default();
-        victim.cgroup = cgroup(leader).unwrap_or(0);
+        let mut comm = MaybeUninit::uninit();
+        if read_into(&mut comm, leader, fact!(task_comm)) {
+            victim.comm = unsafe { comm.assume_init() };
+        }
+        victim.cgroup = cgroup(leader);
     }
     // A failure shows when mappings are counted: the victim isn't found then.
     let _ = VICTIMS.insert(key, victim, NOEXIST);
@@ -91,9 +95,18 @@ fn remember(key: &VictimKey, leader: u64) {
 
 /// The task's cgroup in the v2 hierarchy.
 #[inline(always)]
-fn cgroup(task: u64) -> Option<u64> {
-    let css_set = read_ptr(task, fact!(task_cgroups))?;
-    let cgroup = read_ptr(css_set, fact!(css_set_dfl_cgrp))?;
-    let kn = read_ptr(cgroup, fact!(cgroup_kn))?;
-    read(kn, fact!(kernfs_id))
+fn cgroup(task: u64) -> u64 {
+    let css_set = pointer(task, fact!(task_cgroups));
+    if css_set == 0 {
+        return 0;
+    }
+    let cgroup = pointer(css_set, fact!(css_set_dfl_cgrp));
+    if cgroup == 0 {
+        return 0;
+    }
+    let kn = pointer(cgroup, fact!(cgroup_kn));
+    if kn == 0 {
+        return 0;
+    }
+    read_or(kn, fact!(kernfs_id), 0)
 }

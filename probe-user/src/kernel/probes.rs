@@ -37,6 +37,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("PINSCOPE_EBPF_OBJECT"))
 /// How long a stop waits for tasks that are inside reclaim to leave it.
 const DRAIN: Duration = Duration::from_millis(300);
 
+/// Lines of the verifier's log shown at debug level.
+const VERIFIER_LINES: usize = 40;
+
 /// Hooks that the words of the contract name and this version leave alone.
 const NOT_YET: [(&str, &str, &str); 2] = [
     (
@@ -634,7 +637,11 @@ fn unload(program: &mut Program) {
 /// One line of why; the verifier's log, which is long, only where logging asks for it.
 fn explain(name: &str, error: &ProgramError) -> String {
     if let ProgramError::LoadError { io_error, verifier_log } = error {
-        tracing::debug!("the verifier on {name}: {verifier_log}");
+        // The end says what was refused; the whole log may be megabytes.
+        let log = verifier_log.to_string();
+        let lines: Vec<&str> = log.lines().collect();
+        let tail = lines[lines.len().saturating_sub(VERIFIER_LINES)..].join("\n");
+        tracing::debug!("the verifier on {name}:\n{tail}");
         return format!("the kernel refused to load {name}: {io_error}");
     }
     chain(error)
