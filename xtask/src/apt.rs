@@ -1,7 +1,6 @@
 //! A private apt root: Debian's lists and packages without touching the
 //! system's own.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
@@ -90,24 +89,15 @@ impl Apt {
         std::fs::write(self.stamp(), b"").context("cannot note when the lists were read")
     }
 
-    /// The kernel packages on offer.
+    /// The kernel packages on offer, in every version.
     pub(crate) fn packages(&self) -> Result<Vec<Package>> {
-        let mut child = self
-            .command("apt-cache")
-            .arg("dumpavail")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("cannot start apt-cache")?;
-        let mut packages = Vec::new();
-        if let Some(stdout) = child.stdout.take() {
-            for stanza in BufReader::new(stdout).split(b'\n').collect::<std::io::Result<Vec<_>>>()?.split(Vec::is_empty) {
-                packages.extend(kernel_package(stanza));
-            }
+        let names = sh::output(self.command("apt-cache").args(["pkgnames", "linux-"]))?;
+        let names: Vec<&str> = names.lines().filter(|n| is_kernel(n)).collect();
+        if names.is_empty() {
+            return Ok(Vec::new());
         }
-        child.wait().context("apt-cache did not end")?;
-        Ok(packages)
+        let text = sh::output(self.command("apt-cache").args(["--all-versions", "show"]).args(names))?;
+        Ok(text.split("\n\n").filter_map(kernel_package).collect())
     }
 
     /// Fetches one package's file into `dir`.
@@ -232,15 +222,15 @@ fn keyrings() -> Result<Vec<String>> {
     Ok(found)
 }
 
-fn kernel_package(stanza: &[Vec<u8>]) -> Option<Package> {
-    let field = |name: &str| {
-        stanza.iter().find_map(|line| {
-            let line = std::str::from_utf8(line).ok()?;
-            line.strip_prefix(name)?.strip_prefix(": ").map(str::trim)
-        })
-    };
+fn is_kernel(name: &str) -> bool {
+    ["linux-image-", "linux-binary-", "linux-modules-"].iter().any(|p| name.starts_with(p))
+        && (name.ends_with("-cloud-amd64") || name.ends_with("-cloud-amd64-unsigned"))
+}
+
+fn kernel_package(stanza: &str) -> Option<Package> {
+    let field = |name: &str| stanza.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ").map(str::trim));
     let name = field("Package")?;
-    if !name.starts_with("linux-") || !name.contains("-cloud-amd64") {
+    if !is_kernel(name) {
         return None;
     }
     let depends = field("Depends")
@@ -265,11 +255,10 @@ mod tests {
     fn stanza() {
         let text = "Package: linux-image-7.2.13+deb14-cloud-amd64\nVersion: 7.2.13-1\n\
                     Depends: dracut | initramfs-tools (>= 0.120), linux-binary-7.2.13+deb14-cloud-amd64 (= 7.2.13-1)";
-        let lines: Vec<Vec<u8>> = text.lines().map(|l| l.as_bytes().to_vec()).collect();
-        let package = kernel_package(&lines).unwrap();
+        let package = kernel_package(text).unwrap();
         assert_eq!(package.version, "7.2.13-1");
         assert_eq!(package.depends, ["dracut", "linux-binary-7.2.13+deb14-cloud-amd64"]);
-        assert!(kernel_package(&[b"Package: bash".to_vec()]).is_none());
+        assert!(kernel_package("Package: bash\nVersion: 5-1").is_none());
     }
 
     #[test]

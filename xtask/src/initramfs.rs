@@ -56,6 +56,8 @@ impl GuestFile {
 pub(crate) struct Contents<'a> {
     /// The kernel's module directory.
     pub(crate) modules: Option<&'a Path>,
+    /// Whether the guest sees an Intel processor.
+    pub(crate) intel: bool,
     /// Programs and files.
     pub(crate) files: &'a [GuestFile],
     /// Scripts of our own: path and text.
@@ -99,7 +101,7 @@ impl<W: Write> Archive<W> {
         self.writer.device(b"dev/console", cpio::CHAR, (5, 1))?;
         self.writer.device(b"dev/null", cpio::CHAR, (1, 3))?;
         self.busybox()?;
-        self.modules(contents.modules)?;
+        self.modules(contents)?;
         self.entry("init", cpio::PROGRAM, INIT)?;
         self.entry("etc/passwd", cpio::FILE, b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n")?;
         self.entry("etc/group", cpio::FILE, b"root:x:0:\nnogroup:x:65534:\n")?;
@@ -171,11 +173,11 @@ impl<W: Write> Archive<W> {
         Ok(())
     }
 
-    fn modules(&mut self, dir: Option<&Path>) -> Result<()> {
+    fn modules(&mut self, contents: &Contents<'_>) -> Result<()> {
         let mut list = String::new();
-        if let Some(dir) = dir {
+        if let Some(dir) = contents.modules {
             let known = modules::Modules::read(dir)?;
-            let names = [modules::BASE, modules::WORKLOADS].concat();
+            let names = [modules::BASE, modules::WORKLOADS, &[modules::kvm_for(contents.intel)]].concat();
             for file in known.order(&names) {
                 let guest = format!("lib/modules/{}.ko", modules::name_of(&file));
                 self.entry(&guest, cpio::FILE, &modules::content(&dir.join(&file))?)?;

@@ -124,6 +124,7 @@ fn run_with(spec: &Spec, accel: Accel, stdout: Sink, stderr: Sink) -> Result<Out
         &initramfs,
         &Contents {
             modules: spec.kernel.modules.as_deref(),
+            intel: accel == Accel::Kvm && host_is_intel(),
             files: &spec.files,
             scripts: &scripts,
             command: &spec.command,
@@ -349,6 +350,11 @@ fn accel(spec: &Spec) -> Result<Accel> {
         Accel::Auto => Accel::Tcg,
         settled => settled,
     })
+}
+
+/// With TCG's `-cpu max` the guest sees an AMD processor.
+fn host_is_intel() -> bool {
+    std::fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains("GenuineIntel"))
 }
 
 /// Whether a stock kernel boots by KVM here: tried once, with a short limit.
