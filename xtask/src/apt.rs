@@ -46,7 +46,9 @@ impl Apt {
     /// Opens the root, and reads the archive's lists where they are missing or
     /// old.
     pub(crate) fn private(dir: &Path) -> Result<Self> {
-        let apt = Self { dir: sh::absolute(dir)? };
+        let apt = Self {
+            dir: sh::absolute(dir)?,
+        };
         for part in ["lists/partial", "cache/archives/partial"] {
             sh::create_dir(apt.dir.join(part))?;
         }
@@ -68,7 +70,8 @@ impl Apt {
     /// warning: the kernel wanted may be in another.
     pub(crate) fn update(&self) -> Result<()> {
         let sources = self.sources()?;
-        std::fs::write(self.dir.join("sources.list"), sources).context("cannot write the private sources.list")?;
+        std::fs::write(self.dir.join("sources.list"), sources)
+            .context("cannot write the private sources.list")?;
         sh::progress("reading Debian's package lists");
         let out = self
             .command("apt-get")
@@ -77,8 +80,14 @@ impl Apt {
             .output()
             .context("cannot start apt-get: fetching kernels by series needs a Debian machine; elsewhere use --kernel VMLINUZ")?;
         let complaints = String::from_utf8_lossy(&out.stderr);
-        for line in complaints.lines().filter(|l| l.starts_with("E:") || l.starts_with("W:")) {
-            sh::warn(&format!("apt: {}", line.get(2..).unwrap_or_default().trim()));
+        for line in complaints
+            .lines()
+            .filter(|l| l.starts_with("E:") || l.starts_with("W:"))
+        {
+            sh::warn(&format!(
+                "apt: {}",
+                line.get(2..).unwrap_or_default().trim()
+            ));
         }
         if self.packages()?.is_empty() {
             bail!(
@@ -96,7 +105,11 @@ impl Apt {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let text = sh::output(self.command("apt-cache").args(["--all-versions", "show"]).args(names))?;
+        let text = sh::output(
+            self.command("apt-cache")
+                .args(["--all-versions", "show"])
+                .args(names),
+        )?;
         Ok(text.split("\n\n").filter_map(kernel_package).collect())
     }
 
@@ -107,7 +120,10 @@ impl Apt {
             .args(["-q", "download"])
             .arg(format!("{}={}", package.name, package.version))
             .current_dir(dir);
-        let out = command.stdin(Stdio::null()).output().context("cannot start apt-get")?;
+        let out = command
+            .stdin(Stdio::null())
+            .output()
+            .context("cannot start apt-get")?;
         if !out.status.success() {
             bail!(
                 "apt-get could not download {} {}: {}",
@@ -121,8 +137,17 @@ impl Apt {
             .with_context(|| format!("cannot list {}", dir.display()))?
             .flatten()
             .map(|e| e.path())
-            .find(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(&prefix)))
-            .with_context(|| format!("apt-get left no file of {} in {}", package.name, dir.display()))
+            .find(|p| {
+                p.file_name()
+                    .is_some_and(|n| n.to_string_lossy().starts_with(&prefix))
+            })
+            .with_context(|| {
+                format!(
+                    "apt-get left no file of {} in {}",
+                    package.name,
+                    dir.display()
+                )
+            })
     }
 
     fn command(&self, program: &str) -> Command {
@@ -159,7 +184,9 @@ impl Apt {
     fn sources(&self) -> Result<String> {
         let (main, security) = mirrors()?;
         let keys = keyrings()?.join(",");
-        let line = |mirror: &str, suite: &&str| format!("deb [arch=amd64 signed-by={keys}] {mirror} {suite} main\n");
+        let line = |mirror: &str, suite: &&str| {
+            format!("deb [arch=amd64 signed-by={keys}] {mirror} {suite} main\n")
+        };
         let mut text: String = SUITES.iter().map(|suite| line(&main, suite)).collect();
         if let Some(mirror) = security {
             text.extend(SECURITY.iter().map(|suite| line(&mirror, suite)));
@@ -173,7 +200,11 @@ impl Apt {
 /// The mirrors of this machine's own configuration, main and security;
 /// `PINSCOPE_DEBIAN_MIRROR` and `PINSCOPE_DEBIAN_SECURITY_MIRROR` come first.
 fn mirrors() -> Result<(String, Option<String>)> {
-    let text = sh::probe("apt-get", &["indextargets", "--format", "$(REPO_URI) $(CODENAME)"]).unwrap_or_default();
+    let text = sh::probe(
+        "apt-get",
+        &["indextargets", "--format", "$(REPO_URI) $(CODENAME)"],
+    )
+    .unwrap_or_default();
     let (main, security) = pick_mirrors(&text);
     let set = |name| std::env::var(name).ok().filter(|v| !v.is_empty());
     let main = set("PINSCOPE_DEBIAN_MIRROR").or(main).context(
@@ -217,18 +248,26 @@ fn keyrings() -> Result<Vec<String>> {
         .collect();
     found.sort();
     if found.is_empty() {
-        bail!("no Debian archive keys in /usr/share/keyrings: install the package debian-archive-keyring");
+        bail!(
+            "no Debian archive keys in /usr/share/keyrings: install the package debian-archive-keyring"
+        );
     }
     Ok(found)
 }
 
 fn is_kernel(name: &str) -> bool {
-    ["linux-image-", "linux-binary-", "linux-modules-"].iter().any(|p| name.starts_with(p))
+    ["linux-image-", "linux-binary-", "linux-modules-"]
+        .iter()
+        .any(|p| name.starts_with(p))
         && (name.ends_with("-cloud-amd64") || name.ends_with("-cloud-amd64-unsigned"))
 }
 
 fn kernel_package(stanza: &str) -> Option<Package> {
-    let field = |name: &str| stanza.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ").map(str::trim));
+    let field = |name: &str| {
+        stanza
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": ").map(str::trim))
+    };
     let name = field("Package")?;
     if !is_kernel(name) {
         return None;
@@ -257,7 +296,10 @@ mod tests {
                     Depends: dracut | initramfs-tools (>= 0.120), linux-binary-7.2.13+deb14-cloud-amd64 (= 7.2.13-1)";
         let package = kernel_package(text).unwrap();
         assert_eq!(package.version, "7.2.13-1");
-        assert_eq!(package.depends, ["dracut", "linux-binary-7.2.13+deb14-cloud-amd64"]);
+        assert_eq!(
+            package.depends,
+            ["dracut", "linux-binary-7.2.13+deb14-cloud-amd64"]
+        );
         assert!(kernel_package("Package: bash\nVersion: 5-1").is_none());
     }
 

@@ -56,7 +56,8 @@ impl<W: Write> Writer<W> {
         let links = 1;
         let (uid, gid, time, major, minor, check) = (0, 0, 0, 0, 0, 0);
         for field in [
-            inode, mode, uid, gid, links, time, size, major, minor, rdev.0, rdev.1, name_size, check,
+            inode, mode, uid, gid, links, time, size, major, minor, rdev.0, rdev.1, name_size,
+            check,
         ] {
             write!(self.out, "{field:08x}")?;
         }

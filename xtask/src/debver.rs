@@ -52,7 +52,9 @@ fn part(a: &str, b: &str) -> Ordering {
 fn number(s: &mut &[u8]) -> u128 {
     let mut value: u128 = 0;
     while let Some((digit, rest)) = s.split_first().filter(|(d, _)| d.is_ascii_digit()) {
-        value = value.saturating_mul(10).saturating_add(u128::from(digit - b'0'));
+        value = value
+            .saturating_mul(10)
+            .saturating_add(u128::from(digit - b'0'));
         *s = rest;
     }
     value

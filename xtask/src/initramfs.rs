@@ -41,9 +41,12 @@ impl GuestFile {
         let guest = match guest {
             Some(guest) if !guest.ends_with('/') => PathBuf::from(guest),
             place => {
-                let name = host
-                    .file_name()
-                    .with_context(|| format!("--file {text}: {} has no name; say HOST:GUEST", host.display()))?;
+                let name = host.file_name().with_context(|| {
+                    format!(
+                        "--file {text}: {} has no name; say HOST:GUEST",
+                        host.display()
+                    )
+                })?;
                 Path::new(place.unwrap_or("/root")).join(name)
             }
         };
@@ -78,11 +81,18 @@ pub(crate) fn write(path: &Path, contents: &Contents<'_>) -> Result<()> {
         writer: Writer::new(BufWriter::new(out)),
         made: std::collections::BTreeSet::new(),
     };
-    archive
-        .fill(contents)
-        .with_context(|| format!("writing the guest's file system, {}, failed", path.display()))?;
-    let mut out = archive.writer.finish().context("cannot end the guest's file system")?;
-    out.flush().with_context(|| format!("cannot write {}", path.display()))
+    archive.fill(contents).with_context(|| {
+        format!(
+            "writing the guest's file system, {}, failed",
+            path.display()
+        )
+    })?;
+    let mut out = archive
+        .writer
+        .finish()
+        .context("cannot end the guest's file system")?;
+    out.flush()
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 struct Archive<W: Write> {
@@ -93,8 +103,21 @@ struct Archive<W: Write> {
 impl<W: Write> Archive<W> {
     fn fill(&mut self, contents: &Contents<'_>) -> Result<()> {
         for dir in [
-            "bin", "sbin", "usr/bin", "usr/sbin", "etc", "proc", "sys", "dev", "tmp", "run", "root", "mnt",
-            "var", "opt/tools", "lib/modules",
+            "bin",
+            "sbin",
+            "usr/bin",
+            "usr/sbin",
+            "etc",
+            "proc",
+            "sys",
+            "dev",
+            "tmp",
+            "run",
+            "root",
+            "mnt",
+            "var",
+            "opt/tools",
+            "lib/modules",
         ] {
             self.directory(Path::new(dir))?;
         }
@@ -103,9 +126,17 @@ impl<W: Write> Archive<W> {
         self.busybox()?;
         self.modules(contents)?;
         self.entry("init", cpio::PROGRAM, INIT)?;
-        self.entry("etc/passwd", cpio::FILE, b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n")?;
+        self.entry(
+            "etc/passwd",
+            cpio::FILE,
+            b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
+        )?;
         self.entry("etc/group", cpio::FILE, b"root:x:0:\nnogroup:x:65534:\n")?;
-        self.entry("etc/hosts", cpio::FILE, b"127.0.0.1 localhost pinscope-guest\n")?;
+        self.entry(
+            "etc/hosts",
+            cpio::FILE,
+            b"127.0.0.1 localhost pinscope-guest\n",
+        )?;
         let config = format!("TOKEN={}\nSWAP={}\n", contents.token, contents.swap);
         self.entry("etc/guest.conf", cpio::FILE, config.as_bytes())?;
         let mut command = b"exec ".to_vec();
@@ -130,7 +161,8 @@ impl<W: Write> Archive<W> {
     fn directory(&mut self, path: &Path) -> Result<()> {
         self.parents(path)?;
         if self.made.insert(path.to_path_buf()) {
-            self.writer.entry(path.as_os_str().as_bytes(), cpio::DIRECTORY, &[])?;
+            self.writer
+                .entry(path.as_os_str().as_bytes(), cpio::DIRECTORY, &[])?;
         }
         Ok(())
     }
@@ -143,7 +175,8 @@ impl<W: Write> Archive<W> {
     }
 
     fn copy(&mut self, host: &Path, guest: &Path) -> Result<()> {
-        let meta = std::fs::metadata(host).with_context(|| format!("cannot read {}", host.display()))?;
+        let meta =
+            std::fs::metadata(host).with_context(|| format!("cannot read {}", host.display()))?;
         if meta.is_dir() {
             self.directory(guest)?;
             let mut entries = std::fs::read_dir(host)
@@ -156,18 +189,29 @@ impl<W: Write> Archive<W> {
             return Ok(());
         }
         self.parents(guest)?;
-        let data = std::fs::read(host).with_context(|| format!("cannot read {}", host.display()))?;
+        let data =
+            std::fs::read(host).with_context(|| format!("cannot read {}", host.display()))?;
         let executable = std::os::unix::fs::PermissionsExt::mode(&meta.permissions()) & 0o111 != 0;
-        let mode = if executable { cpio::PROGRAM } else { cpio::FILE };
-        Ok(self.writer.entry(guest.as_os_str().as_bytes(), mode, &data)?)
+        let mode = if executable {
+            cpio::PROGRAM
+        } else {
+            cpio::FILE
+        };
+        Ok(self
+            .writer
+            .entry(guest.as_os_str().as_bytes(), mode, &data)?)
     }
 
     fn busybox(&mut self) -> Result<()> {
-        let program = std::fs::read(BUSYBOX)
-            .with_context(|| format!("cannot read {BUSYBOX}: install the package busybox-static"))?;
+        let program = std::fs::read(BUSYBOX).with_context(|| {
+            format!("cannot read {BUSYBOX}: install the package busybox-static")
+        })?;
         self.entry("bin/busybox", cpio::PROGRAM, &program)?;
         let applets = sh::output(Command::new(BUSYBOX).arg("--list"))?;
-        for applet in applets.lines().filter(|a| *a != "busybox" && !a.contains('/')) {
+        for applet in applets
+            .lines()
+            .filter(|a| *a != "busybox" && !a.contains('/'))
+        {
             self.entry(&format!("bin/{applet}"), cpio::LINK, b"/bin/busybox")?;
         }
         Ok(())
@@ -177,7 +221,12 @@ impl<W: Write> Archive<W> {
         let mut list = String::new();
         if let Some(dir) = contents.modules {
             let known = modules::Modules::read(dir)?;
-            let names = [modules::BASE, modules::WORKLOADS, &[modules::kvm_for(contents.intel)]].concat();
+            let names = [
+                modules::BASE,
+                modules::WORKLOADS,
+                &[modules::kvm_for(contents.intel)],
+            ]
+            .concat();
             for file in known.order(&names) {
                 let guest = format!("lib/modules/{}.ko", modules::name_of(&file));
                 self.entry(&guest, cpio::FILE, &modules::content(&dir.join(&file))?)?;

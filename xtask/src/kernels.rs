@@ -30,7 +30,8 @@ pub(crate) struct Kernel {
 /// `5.10`, `6.12`: two numbers.
 pub(crate) fn is_series(text: &str) -> bool {
     let number = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
-    text.split_once('.').is_some_and(|(a, b)| number(a) && number(b))
+    text.split_once('.')
+        .is_some_and(|(a, b)| number(a) && number(b))
 }
 
 /// The kernel that `--kernel` and `--modules` name.
@@ -38,7 +39,9 @@ pub(crate) fn find(kernel: &str, modules: Option<&Path>, refresh: bool) -> Resul
     let path = Path::new(kernel);
     if is_series(kernel) && !path.is_file() {
         if modules.is_some() {
-            bail!("--modules goes with a kernel image of one's own: the series {kernel} brings its modules");
+            bail!(
+                "--modules goes with a kernel image of one's own: the series {kernel} brings its modules"
+            );
         }
         return series(kernel, refresh);
     }
@@ -46,7 +49,11 @@ pub(crate) fn find(kernel: &str, modules: Option<&Path>, refresh: bool) -> Resul
         bail!("--kernel {kernel}: neither a series (5.10, 6.12, …) nor a kernel image's path");
     }
     Ok(Kernel {
-        name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        name: path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
         version: "own".to_string(),
         image: sh::absolute(path)?,
         modules: modules.map(own_modules).transpose()?,
@@ -71,7 +78,13 @@ fn own_modules(dir: &Path) -> Result<PathBuf> {
 
 fn versions(dir: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(dir)
-        .map(|entries| entries.flatten().map(|e| e.path()).filter(|p| p.is_dir()).collect())
+        .map(|entries| {
+            entries
+                .flatten()
+                .map(|e| e.path())
+                .filter(|p| p.is_dir())
+                .collect()
+        })
         .unwrap_or_default()
 }
 
@@ -81,7 +94,9 @@ fn series(series: &str, refresh: bool) -> Result<Kernel> {
     if !refresh && let Some(kernel) = cached(series, &home) {
         return Ok(kernel);
     }
-    sh::progress(&format!("looking for the newest {series} kernel in Debian's archive"));
+    sh::progress(&format!(
+        "looking for the newest {series} kernel in Debian's archive"
+    ));
     let apt = Apt::private(&Path::new(DIR).join("apt"))?;
     let wanted = match choose(&apt.packages()?, series) {
         Ok(wanted) => wanted,
@@ -102,14 +117,19 @@ fn series(series: &str, refresh: bool) -> Result<Kernel> {
     }
     result?;
     cached(series, &home).with_context(|| {
-        format!("the {series} kernel was unpacked to {}, but has no image or modules there", home.display())
+        format!(
+            "the {series} kernel was unpacked to {}, but has no image or modules there",
+            home.display()
+        )
     })
 }
 
 fn cached(series: &str, home: &Path) -> Option<Kernel> {
     let version = std::fs::read_to_string(home.join("version")).ok()?;
     let found = versions(&home.join("lib/modules"));
-    let [modules] = found.as_slice() else { return None };
+    let [modules] = found.as_slice() else {
+        return None;
+    };
     let image = home.join("vmlinuz");
     (image.is_file() && modules.join("modules.dep").is_file()).then(|| Kernel {
         name: series.to_string(),
@@ -142,13 +162,19 @@ pub(crate) fn choose(all: &[Package], series: &str) -> Result<Vec<Package>> {
         known.dedup();
         bail!(
             "Debian's archive carries no cloud kernel of the series {series}; it has {}",
-            if known.is_empty() { "none that could be read".to_string() } else { known.join(", ") }
+            if known.is_empty() {
+                "none that could be read".to_string()
+            } else {
+                known.join(", ")
+            }
         );
     };
     let mut wanted = vec![image.clone()];
     // Newer series keep the image and the modules in packages of their own.
     for needed in &image.depends {
-        let file = ["linux-binary-", "linux-modules-"].iter().any(|p| needed.starts_with(p));
+        let file = ["linux-binary-", "linux-modules-"]
+            .iter()
+            .any(|p| needed.starts_with(p));
         if file
             && let Some(package) = all
                 .iter()
@@ -173,7 +199,10 @@ fn series_of(package: &str) -> Option<String> {
 
 /// Downloads and unpacks into `work`, in the layout that [`cached`] reads.
 fn fetch(apt: &Apt, wanted: &[Package], series: &str, work: &Path) -> Result<()> {
-    let version = wanted.first().map(|p| p.version.clone()).unwrap_or_default();
+    let version = wanted
+        .first()
+        .map(|p| p.version.clone())
+        .unwrap_or_default();
     sh::progress(&format!("fetching the {series} kernel, {version}"));
     let tree = work.join("tree");
     sh::create_dir(&tree)?;
@@ -183,7 +212,8 @@ fn fetch(apt: &Apt, wanted: &[Package], series: &str, work: &Path) -> Result<()>
             Err(first) => {
                 // The archive may have moved on since the lists were read.
                 apt.update()?;
-                apt.download(package, work).with_context(|| format!("{first:#}; once more, with fresh lists"))?
+                apt.download(package, work)
+                    .with_context(|| format!("{first:#}; once more, with fresh lists"))?
             }
         };
         sh::output(Command::new("dpkg").arg("-x").arg(&file).arg(&tree))
@@ -193,9 +223,16 @@ fn fetch(apt: &Apt, wanted: &[Package], series: &str, work: &Path) -> Result<()>
     let mut trees = versions(&tree.join("lib/modules"));
     trees.extend(versions(&tree.join("usr/lib/modules")));
     let Some(modules) = trees.into_iter().find(|d| d.join("kernel").is_dir()) else {
-        bail!("the {series} kernel's packages hold no modules: {}", names(wanted));
+        bail!(
+            "the {series} kernel's packages hold no modules: {}",
+            names(wanted)
+        );
     };
-    let release = modules.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let release = modules
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     let target = work.join("lib/modules").join(&release);
     sh::create_dir(work.join("lib/modules"))?;
     move_to(&modules, &target)?;
@@ -207,13 +244,21 @@ fn fetch(apt: &Apt, wanted: &[Package], series: &str, work: &Path) -> Result<()>
     .into_iter()
     .find(|p| p.is_file());
     let Some(image) = image else {
-        bail!("the {series} kernel's packages hold no image: {}", names(wanted));
+        bail!(
+            "the {series} kernel's packages hold no image: {}",
+            names(wanted)
+        );
     };
     move_to(&image, &work.join("vmlinuz"))?;
     let depmod = sh::which("depmod").context("depmod is missing: install the package kmod")?;
-    sh::output(Command::new(depmod).arg("-b").arg(work).arg(&release))
-        .context("listing the kernel modules' needs failed")?;
-    std::fs::write(work.join("version"), format!("{version}\n")).context("cannot note the kernel's version")?;
+    // Its warnings are about lists that only matter for built-in modules.
+    sh::logged(
+        "depmod",
+        Command::new(depmod).arg("-b").arg(work).arg(&release),
+    )
+    .context("listing the kernel modules' needs failed")?;
+    std::fs::write(work.join("version"), format!("{version}\n"))
+        .context("cannot note the kernel's version")?;
     std::fs::remove_dir_all(&tree).with_context(|| format!("cannot remove {}", tree.display()))
 }
 
@@ -223,7 +268,11 @@ fn move_to(from: &Path, to: &Path) -> Result<()> {
 }
 
 fn names(packages: &[Package]) -> String {
-    packages.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join(", ")
+    packages
+        .iter()
+        .map(|p| p.name.as_str())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[cfg(test)]
@@ -243,9 +292,17 @@ mod tests {
             package("linux-image-6.1-cloud-amd64", "6.1.999-1", &[]),
             package("linux-image-6.1.0-9-cloud-amd64", "6.1.99-1", &[]),
             package("linux-image-6.1.0-56-cloud-amd64", "6.1.192-2", &[]),
-            package("linux-image-6.1.0-56-cloud-amd64-unsigned", "6.1.192-2", &[]),
+            package(
+                "linux-image-6.1.0-56-cloud-amd64-unsigned",
+                "6.1.192-2",
+                &[],
+            ),
             package("linux-image-6.1.0-56-cloud-amd64-dbg", "6.1.192-3", &[]),
-            package("linux-image-6.12.117+deb12-cloud-amd64", "6.12.117-1~deb12u1", &[]),
+            package(
+                "linux-image-6.12.117+deb12-cloud-amd64",
+                "6.12.117-1~deb12u1",
+                &[],
+            ),
             package("linux-image-6.12.117+deb13-cloud-amd64", "6.12.117-1", &[]),
             package(
                 "linux-image-7.2.13+deb14-cloud-amd64",
@@ -262,7 +319,11 @@ mod tests {
     }
 
     fn chosen(series: &str) -> Vec<String> {
-        choose(&archive(), series).unwrap().into_iter().map(|p| p.name).collect()
+        choose(&archive(), series)
+            .unwrap()
+            .into_iter()
+            .map(|p| p.name)
+            .collect()
     }
 
     #[test]

@@ -1,16 +1,23 @@
 //! Developer commands.
 
 mod apt;
+mod bench;
 mod cpio;
 mod debver;
+mod demo;
+mod ebpf;
 mod initramfs;
 mod kernels;
 mod modules;
 mod qemu;
 mod quote;
+mod results;
+mod setup;
 mod sh;
 mod stream;
+mod test;
 mod tools_disk;
+mod user;
 mod vm;
 
 use std::ffi::OsString;
@@ -31,8 +38,16 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Show a real capture of a real workload, in a guest kernel or on this machine
+    Demo(demo::Args),
+    /// Set up what is missing, and pass every test
+    Test(test::Args),
     /// Run a command in a guest kernel under QEMU
     Vm(VmArgs),
+    /// Build the kernel side and the static binaries
+    Build,
+    /// Run the benchmarks
+    Bench(bench::Args),
 }
 
 /// Options of `vm`.
@@ -103,6 +118,10 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Task::Vm(args) => run_vm(args),
+        Task::Demo(args) => enter_root().and_then(|()| demo::run(&args)),
+        Task::Test(args) => enter_root().and_then(|()| test::run(&args)),
+        Task::Bench(args) => enter_root().and_then(|()| bench::run(&args)),
+        Task::Build => run_build(),
     }
 }
 
@@ -113,8 +132,25 @@ fn enter_root() -> Result<()> {
     std::env::set_current_dir(&root).with_context(|| format!("cannot enter {}", root.display()))
 }
 
+/// Sets up, builds both sides, and prints the paths.
+fn run_build() -> Result<ExitCode> {
+    enter_root()?;
+    setup::ready(&[setup::For::Build])?;
+    let object = ebpf::build()?;
+    let programs = user::build()?;
+    println!("{}", object.display());
+    for file in programs.files() {
+        println!("{}", file.host.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 fn run_vm(args: VmArgs) -> Result<ExitCode> {
-    let files = args.files.iter().map(|f| initramfs::GuestFile::parse(f)).collect::<Result<Vec<_>>>()?;
+    let mut files = args
+        .files
+        .iter()
+        .map(|f| initramfs::GuestFile::parse(f))
+        .collect::<Result<Vec<_>>>()?;
     let kernel = if kernels::is_series(&args.kernel) {
         args.kernel.clone()
     } else {
@@ -122,6 +158,18 @@ fn run_vm(args: VmArgs) -> Result<ExitCode> {
     };
     let modules = args.modules.as_ref().map(sh::absolute).transpose()?;
     enter_root()?;
+    let mut purposes = vec![setup::For::Guests];
+    purposes.extend((!args.no_build).then_some(setup::For::Build));
+    purposes.extend(args.bpftrace.then_some(setup::For::Bench));
+    setup::ready(&purposes)?;
+    let programs = if args.no_build {
+        user::built()
+    } else {
+        ebpf::build()?;
+        user::build()?
+    };
+    // The caller's own files come last: they win.
+    files.splice(0..0, programs.files());
     let kernel = kernels::find(&kernel, modules.as_deref(), args.refresh)?;
     let spec = vm::Spec {
         kernel,

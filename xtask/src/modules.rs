@@ -21,7 +21,15 @@ pub(crate) const BASE: &[&str] = &[
 /// Modules for the workloads. What a series has built in, or doesn't have, is
 /// left out silently.
 pub(crate) const WORKLOADS: &[&str] = &[
-    "lzo", "lzo-rle", "lz4", "842", "zsmalloc", "zram", "irqbypass", "ccp", "kvm",
+    "lzo",
+    "lzo-rle",
+    "lz4",
+    "842",
+    "zsmalloc",
+    "zram",
+    "irqbypass",
+    "ccp",
+    "kvm",
 ];
 
 /// KVM for the processor that the guest sees; the other one's only costs time.

@@ -62,11 +62,18 @@ impl RunDir {
         let home = Path::new("target/vm");
         sh::create_dir(home)?;
         sweep(home);
-        let id = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let id = format!(
+            "{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         let dir = home.join(&id);
         let _ = std::fs::remove_dir_all(&dir);
         sh::create_dir(&dir)?;
-        Ok(Self { dir, log: home.join(format!("{id}.log")) })
+        Ok(Self {
+            dir,
+            log: home.join(format!("{id}.log")),
+        })
     }
 
     /// A file of this run.
@@ -118,7 +125,12 @@ pub(crate) const CHANNELS: [&str; 3] = ["out", "err", "status"];
 /// The emulator's command for a run, with its disks made. For each channel
 /// there is a socket NAME of the virtio port and one `ttyNAME` of the serial
 /// line that stands in where a kernel has no virtio ports.
-pub(crate) fn command(spec: &Spec, accel: Accel, run: &RunDir, initramfs: &Path) -> Result<Command> {
+pub(crate) fn command(
+    spec: &Spec,
+    accel: Accel,
+    run: &RunDir,
+    initramfs: &Path,
+) -> Result<Command> {
     let qemu = sh::which("qemu-system-x86_64")
         .context("qemu-system-x86_64 is missing: install the package qemu-system-x86")?;
     // The emulator must not outlive us, however we end.
@@ -130,21 +142,35 @@ pub(crate) fn command(spec: &Spec, accel: Accel, run: &RunDir, initramfs: &Path)
         Command::new(qemu)
     };
     q.stdin(Stdio::null()).stdout(Stdio::null());
-    q.args(["-no-user-config", "-nodefaults", "-display", "none", "-no-reboot"]);
+    q.args([
+        "-no-user-config",
+        "-nodefaults",
+        "-display",
+        "none",
+        "-no-reboot",
+    ]);
     match accel {
         // Several threads lose against live patching of the kernel's text.
         Accel::Tcg | Accel::Auto => q.args(["-accel", "tcg,thread=single", "-cpu", "max"]),
         Accel::Kvm => q.args(["-accel", "kvm", "-cpu", "host"]),
     };
-    q.arg("-smp").arg(spec.cpus.to_string()).arg("-m").arg(spec.memory_mib.to_string());
+    q.arg("-smp")
+        .arg(spec.cpus.to_string())
+        .arg("-m")
+        .arg(spec.memory_mib.to_string());
     nodes(&mut q, spec)?;
-    q.arg("-kernel").arg(&spec.kernel.image).arg("-initrd").arg(initramfs);
+    q.arg("-kernel")
+        .arg(&spec.kernel.image)
+        .arg("-initrd")
+        .arg(initramfs);
     q.arg("-append").arg(kernel_line(spec));
     q.arg("-serial").arg(format!("file:{}", run.log.display()));
     q.args(["-device", "virtio-serial-pci"]);
     for name in CHANNELS {
         q.arg("-chardev").arg(socket(name, &run.file(name)));
-        q.arg("-device").arg(format!("virtserialport,chardev={name},name=pinscope.{name}"));
+        q.arg("-device").arg(format!(
+            "virtserialport,chardev={name},name=pinscope.{name}"
+        ));
     }
     for name in CHANNELS {
         let tty = format!("tty{name}");
@@ -152,13 +178,23 @@ pub(crate) fn command(spec: &Spec, accel: Accel, run: &RunDir, initramfs: &Path)
         q.arg("-serial").arg(format!("chardev:{tty}"));
     }
     if spec.swap == Swap::Disk {
-        disk(&mut q, "pinscope-swap", &run.disk("swap", SWAP_BYTES)?, false);
+        disk(
+            &mut q,
+            "pinscope-swap",
+            &run.disk("swap", SWAP_BYTES)?,
+            false,
+        );
     }
     let ext4 = run.disk("ext4", EXT4_BYTES)?;
     make_ext4(&ext4, None)?;
     disk(&mut q, "pinscope-ext4", &ext4, false);
     if spec.bpftrace {
-        disk(&mut q, "pinscope-tools", &crate::tools_disk::bpftrace()?, true);
+        disk(
+            &mut q,
+            "pinscope-tools",
+            &crate::tools_disk::bpftrace()?,
+            true,
+        );
     }
     Ok(q)
 }
@@ -168,9 +204,17 @@ fn socket(id: &str, path: &Path) -> String {
 }
 
 fn disk(q: &mut Command, serial: &str, path: &Path, read_only: bool) {
-    let mode = if read_only { "readonly=on" } else { "cache=unsafe,discard=unmap" };
-    q.arg("-drive").arg(format!("if=none,format=raw,id={serial},file={},{mode}", path.display()));
-    q.arg("-device").arg(format!("virtio-blk-pci,drive={serial},serial={serial}"));
+    let mode = if read_only {
+        "readonly=on"
+    } else {
+        "cache=unsafe,discard=unmap"
+    };
+    q.arg("-drive").arg(format!(
+        "if=none,format=raw,id={serial},file={},{mode}",
+        path.display()
+    ));
+    q.arg("-device")
+        .arg(format!("virtio-blk-pci,drive={serial},serial={serial}"));
 }
 
 /// Splits memory and processors over the NUMA nodes asked for.
@@ -179,17 +223,23 @@ fn nodes(q: &mut Command, spec: &Spec) -> Result<()> {
         return Ok(());
     }
     if spec.nodes > spec.memory_mib / 128 {
-        bail!("{} nodes of at least 128 MiB don't fit into --memory {}", spec.nodes, spec.memory_mib);
+        bail!(
+            "{} nodes of at least 128 MiB don't fit into --memory {}",
+            spec.nodes,
+            spec.memory_mib
+        );
     }
     let each = spec.memory_mib / spec.nodes;
     q.arg("-m").arg((each * spec.nodes).to_string());
     for node in 0..spec.nodes {
-        q.arg("-object").arg(format!("memory-backend-ram,id=mem{node},size={each}M"));
+        q.arg("-object")
+            .arg(format!("memory-backend-ram,id=mem{node},size={each}M"));
         let cpus: String = (0..spec.cpus)
             .filter(|cpu| cpu % spec.nodes == node)
             .map(|cpu| format!(",cpus={cpu}"))
             .collect();
-        q.arg("-numa").arg(format!("node,nodeid={node},memdev=mem{node}{cpus}"));
+        q.arg("-numa")
+            .arg(format!("node,nodeid={node},memdev=mem{node}{cpus}"));
     }
     Ok(())
 }
@@ -206,9 +256,15 @@ fn kernel_line(spec: &Spec) -> String {
 
 /// Makes an ext4 file system, filled from a directory where one is given.
 pub(crate) fn make_ext4(path: &Path, from: Option<&Path>) -> Result<()> {
-    let mkfs = sh::which("mkfs.ext4").context("mkfs.ext4 is missing: install the package e2fsprogs")?;
+    let mkfs =
+        sh::which("mkfs.ext4").context("mkfs.ext4 is missing: install the package e2fsprogs")?;
     let mut command = Command::new(mkfs);
-    command.args(["-q", "-F", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard"]);
+    command.args([
+        "-q",
+        "-F",
+        "-E",
+        "lazy_itable_init=1,lazy_journal_init=1,nodiscard",
+    ]);
     if let Some(dir) = from {
         command.arg("-d").arg(dir);
     }

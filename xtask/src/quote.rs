@@ -54,8 +54,22 @@ mod tests {
     #[test]
     fn a_shell_reads_back_the_same_bytes() {
         let words: Vec<OsString> = [
-            &b"printf"[..], b"%s\\0", b"a b", b"", b"'", b"\"$HOME\" `id` \\", b"new\nline", b"tab\t*?[x]",
-            b"\xff\xfe", b"~", b"#c", b"!x", b"-n", b"{a,b}", b";", b"&&",
+            &b"printf"[..],
+            b"%s\\0",
+            b"a b",
+            b"",
+            b"'",
+            b"\"$HOME\" `id` \\",
+            b"new\nline",
+            b"tab\t*?[x]",
+            b"\xff\xfe",
+            b"~",
+            b"#c",
+            b"!x",
+            b"-n",
+            b"{a,b}",
+            b";",
+            b"&&",
         ]
         .iter()
         .map(|w| OsString::from_vec(w.to_vec()))

@@ -53,7 +53,9 @@ pub(crate) fn logged(name: &str, command: &mut Command) -> Result<()> {
     let log = PathBuf::from("target/logs").join(format!("{name}.log"));
     create_dir("target/logs")?;
     let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-    let copy = file.try_clone().context("cannot duplicate the log's file")?;
+    let copy = file
+        .try_clone()
+        .context("cannot duplicate the log's file")?;
     let status = command
         .stdin(Stdio::null())
         .stdout(file)
@@ -80,7 +82,10 @@ pub(crate) fn noisy(command: &mut Command) -> Result<()> {
         .status()
         .with_context(|| format!("cannot start `{}`: is it installed?", shown(command)))?;
     if !status.success() {
-        bail!("`{}` failed ({status}): see its messages above", shown(command));
+        bail!(
+            "`{}` failed ({status}): see its messages above",
+            shown(command)
+        );
     }
     Ok(())
 }
@@ -140,9 +145,15 @@ pub(crate) fn which(program: &str) -> Option<PathBuf> {
 pub(crate) fn clean(command: &mut Command) -> &mut Command {
     for (key, _) in std::env::vars_os() {
         let Some(name) = key.to_str() else { continue };
-        let kept = ["CARGO_HOME", "CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTR", "CARGO_SOURCE_"]
-            .iter()
-            .any(|k| name.starts_with(k));
+        let kept = [
+            "CARGO_HOME",
+            "CARGO_NET_",
+            "CARGO_HTTP_",
+            "CARGO_REGISTR",
+            "CARGO_SOURCE_",
+        ]
+        .iter()
+        .any(|k| name.starts_with(k));
         let settings = name.starts_with("CARGO")
             || name.starts_with("RUSTC")
             || name.starts_with("RUSTDOC")
@@ -176,6 +187,5 @@ pub(crate) fn create_dir(path: impl AsRef<Path>) -> Result<()> {
 /// An absolute path, for programs that run elsewhere or are told by variable.
 pub(crate) fn absolute(path: impl AsRef<Path>) -> Result<PathBuf> {
     let path = path.as_ref();
-    std::path::absolute(path)
-        .with_context(|| format!("cannot make {} absolute", path.display()))
+    std::path::absolute(path).with_context(|| format!("cannot make {} absolute", path.display()))
 }

@@ -15,7 +15,11 @@ pub(crate) struct Marked {
 impl Marked {
     /// A stream that ends with `mark`.
     pub(crate) fn new(mark: &str) -> Self {
-        Self { mark: mark.as_bytes().to_vec(), held: Vec::new(), ended: false }
+        Self {
+            mark: mark.as_bytes().to_vec(),
+            held: Vec::new(),
+            ended: false,
+        }
     }
 
     /// Takes what came, and gives what may go on. After the mark, nothing does.
@@ -32,7 +36,11 @@ impl Marked {
         let longest = self.held.len().min(self.mark.len());
         let keep = (1..=longest)
             .rev()
-            .find(|n| self.held.get(self.held.len() - n..).is_some_and(|end| self.mark.starts_with(end)))
+            .find(|n| {
+                self.held
+                    .get(self.held.len() - n..)
+                    .is_some_and(|end| self.mark.starts_with(end))
+            })
             .unwrap_or(0);
         let rest = self.held.split_off(self.held.len() - keep);
         std::mem::replace(&mut self.held, rest)
@@ -58,7 +66,10 @@ impl Buffer {
 
 impl Write for Buffer {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(data);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend_from_slice(data);
         Ok(data.len())
     }
 
@@ -79,7 +90,11 @@ pub(crate) struct Lines {
 impl Lines {
     /// Lines with this prefix, also kept in `kept`.
     pub(crate) fn new(prefix: &str, kept: Buffer) -> Self {
-        Self { prefix: prefix.to_string(), line: Vec::new(), kept }
+        Self {
+            prefix: prefix.to_string(),
+            line: Vec::new(),
+            kept,
+        }
     }
 }
 

@@ -19,7 +19,8 @@ pub(crate) const WRAPPER: (&str, &str) = (
 
 /// The disk's image; made once for each version of the host's bpftrace.
 pub(crate) fn bpftrace() -> Result<PathBuf> {
-    let program = sh::which("bpftrace").context("bpftrace is missing: install the package bpftrace")?;
+    let program =
+        sh::which("bpftrace").context("bpftrace is missing: install the package bpftrace")?;
     let stamp = std::fs::metadata(&program)
         .and_then(|m| m.modified())
         .ok()
@@ -41,7 +42,8 @@ fn fill(program: &Path, work: &Path, image: &Path) -> Result<()> {
     let tree = work.join("tree");
     sh::create_dir(&tree)?;
     let copy = |from: &Path, name: &str| {
-        std::fs::copy(from, tree.join(name)).with_context(|| format!("cannot copy {}", from.display()))
+        std::fs::copy(from, tree.join(name))
+            .with_context(|| format!("cannot copy {}", from.display()))
     };
     let mut bytes = copy(program, "bpftrace")?;
     let listing = sh::output(Command::new("ldd").arg(program))?;
@@ -53,7 +55,8 @@ fn fill(program: &Path, work: &Path, image: &Path) -> Result<()> {
         .and_then(|f| f.set_len((bytes + bytes / 8 + (16 << 20)).next_multiple_of(1 << 20)))
         .context("cannot make the tools' disk")?;
     qemu::make_ext4(&new, Some(&tree))?;
-    std::fs::rename(&new, image).with_context(|| format!("cannot move the tools' disk to {}", image.display()))
+    std::fs::rename(&new, image)
+        .with_context(|| format!("cannot move the tools' disk to {}", image.display()))
 }
 
 /// What `ldd` says: each library's name and file; the loader is `ld.so`.
@@ -63,7 +66,9 @@ fn libraries(listing: &str) -> Vec<(String, String)> {
         .filter_map(|line| {
             let words: Vec<&str> = line.split_whitespace().collect();
             match words.as_slice() {
-                [name, "=>", path, ..] if path.starts_with('/') => Some((name.to_string(), path.to_string())),
+                [name, "=>", path, ..] if path.starts_with('/') => {
+                    Some((name.to_string(), path.to_string()))
+                }
                 [path, ..] if path.starts_with('/') && path.contains("ld-linux") => {
                     Some(("ld.so".to_string(), path.to_string()))
                 }
@@ -86,7 +91,10 @@ mod tests {
             found,
             [
                 ("libbpf.so.1".to_string(), "/lib/x/libbpf.so.1".to_string()),
-                ("ld.so".to_string(), "/lib64/ld-linux-x86-64.so.2".to_string()),
+                (
+                    "ld.so".to_string(),
+                    "/lib64/ld-linux-x86-64.so.2".to_string()
+                ),
             ]
         );
     }

@@ -95,7 +95,13 @@ pub(crate) struct GuestFailed {
 
 impl fmt::Display for GuestFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; the end of its console ({}):\n{}", self.why, self.log.display(), sh::tail(&self.log, 45))
+        write!(
+            f,
+            "{}; the end of its console ({}):\n{}",
+            self.why,
+            self.log.display(),
+            sh::tail(&self.log, 45)
+        )
     }
 }
 
@@ -140,17 +146,30 @@ fn run_with(spec: &Spec, accel: Accel, stdout: Sink, stderr: Sink) -> Result<Out
     }
     let mut command = qemu::command(spec, accel, &run, &initramfs)?;
     let complaints = run.file("qemu.err");
-    let file = std::fs::File::create(&complaints).context("cannot write the emulator's messages")?;
+    let file =
+        std::fs::File::create(&complaints).context("cannot write the emulator's messages")?;
     let begun = Instant::now();
     let child = command
         .stderr(Stdio::from(file))
         .spawn()
         .with_context(|| format!("cannot start `{}`", sh::shown(&command)))?;
-    let mut guest = Guest { child, log: run.log.clone(), complaints, begun, timeout: spec.timeout };
+    let mut guest = Guest {
+        child,
+        log: run.log.clone(),
+        complaints,
+        begun,
+        timeout: spec.timeout,
+    };
     let (send, events) = channel();
     let streams = [
-        Arc::new(Mutex::new(Stream { marked: Marked::new(&token), sink: stdout })),
-        Arc::new(Mutex::new(Stream { marked: Marked::new(&token), sink: stderr })),
+        Arc::new(Mutex::new(Stream {
+            marked: Marked::new(&token),
+            sink: stdout,
+        })),
+        Arc::new(Mutex::new(Stream {
+            marked: Marked::new(&token),
+            sink: stderr,
+        })),
     ];
     let result = guest.follow(waiting, &streams, &send, &events);
     let _ = guest.child.kill();
@@ -183,8 +202,16 @@ struct Guest {
 impl Guest {
     fn failed(&self, why: String) -> anyhow::Error {
         let said = sh::tail(&self.complaints, 10);
-        let why = if said.is_empty() { why } else { format!("{why}; the emulator said: {said}") };
-        GuestFailed { why, log: self.log.clone() }.into()
+        let why = if said.is_empty() {
+            why
+        } else {
+            format!("{why}; the emulator said: {said}")
+        };
+        GuestFailed {
+            why,
+            log: self.log.clone(),
+        }
+        .into()
     }
 
     /// Follows the guest to its end.
@@ -203,7 +230,9 @@ impl Guest {
             for (channel, listener) in waiting {
                 match listener.accept() {
                     Ok((socket, _)) => read_socket(channel, socket, streams, send.clone())?,
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => still.push((channel, listener)),
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                        still.push((channel, listener));
+                    }
                     Err(e) => return Err(e).context("cannot accept the emulator's connection"),
                 }
             }
@@ -218,29 +247,51 @@ impl Guest {
                 Ok(Event::Status(line)) => {
                     let words: Vec<&str> = line.split_whitespace().collect();
                     match words.as_slice() {
-                        ["ready", _, clock] => ready = Some((self.begun.elapsed(), (*clock).to_string())),
+                        ["ready", _, clock] => {
+                            ready = Some((self.begun.elapsed(), (*clock).to_string()));
+                        }
                         ["exit", code] => status = code.parse::<u8>().ok(),
                         _ => {}
                     }
                 }
                 Ok(Event::Broken(stream, error)) => {
                     let name = CHANNELS.get(stream).copied().unwrap_or("?");
-                    return Err(error).with_context(|| format!("cannot pass on the command's std{name}"));
+                    return Err(error)
+                        .with_context(|| format!("cannot pass on the command's std{name}"));
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    if let Some(end) = self.child.try_wait().context("cannot wait for the emulator")? {
-                        let when = if ready.is_some() { "before its command ended" } else { "while booting" };
-                        return Err(self.failed(format!("the guest stopped {when} (the emulator: {end})")));
+                    if let Some(end) = self
+                        .child
+                        .try_wait()
+                        .context("cannot wait for the emulator")?
+                    {
+                        let when = if ready.is_some() {
+                            "before its command ended"
+                        } else {
+                            "while booting"
+                        };
+                        return Err(
+                            self.failed(format!("the guest stopped {when} (the emulator: {end})"))
+                        );
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => bail!("the guest's readers are gone"),
             }
             if let (Some(status), [true, true]) = (status, ended) {
                 let (boot, clocksource) = ready.unwrap_or((Duration::ZERO, "unknown".to_string()));
-                return Ok(Outcome { status, boot, clocksource, wall: self.begun.elapsed() });
+                return Ok(Outcome {
+                    status,
+                    boot,
+                    clocksource,
+                    wall: self.begun.elapsed(),
+                });
             }
             if self.begun.elapsed() > self.timeout {
-                let what = if ready.is_some() { "its command did not end" } else { "it did not boot" };
+                let what = if ready.is_some() {
+                    "its command did not end"
+                } else {
+                    "it did not boot"
+                };
                 return Err(self.failed(format!(
                     "the guest was stopped after {} seconds: {what} (--timeout gives it longer)",
                     self.timeout.as_secs()
@@ -251,8 +302,11 @@ impl Guest {
 }
 
 fn listen(path: &Path) -> Result<UnixListener> {
-    let listener = UnixListener::bind(path).with_context(|| format!("cannot make the socket {}", path.display()))?;
-    listener.set_nonblocking(true).context("cannot prepare a socket")?;
+    let listener = UnixListener::bind(path)
+        .with_context(|| format!("cannot make the socket {}", path.display()))?;
+    listener
+        .set_nonblocking(true)
+        .context("cannot prepare a socket")?;
     Ok(listener)
 }
 
@@ -263,7 +317,9 @@ fn read_socket(
     streams: &[Arc<Mutex<Stream>>; 2],
     send: Sender<Event>,
 ) -> Result<()> {
-    socket.set_nonblocking(false).context("cannot prepare a socket")?;
+    socket
+        .set_nonblocking(false)
+        .context("cannot prepare a socket")?;
     let stream = streams.get(channel).cloned();
     std::thread::spawn(move || {
         let mut buffer = vec![0; 64 * 1024];
@@ -271,7 +327,11 @@ fn read_socket(
         while let Ok(count @ 1..) = socket.read(&mut buffer) {
             let data = buffer.get(..count).unwrap_or_default();
             let event = match &stream {
-                Some(stream) => pass_on(channel, &mut stream.lock().unwrap_or_else(PoisonError::into_inner), data),
+                Some(stream) => pass_on(
+                    channel,
+                    &mut stream.lock().unwrap_or_else(PoisonError::into_inner),
+                    data,
+                ),
                 None => {
                     line.extend_from_slice(data);
                     while let Some(end) = line.iter().position(|b| *b == b'\n') {
@@ -296,7 +356,11 @@ fn pass_on(channel: usize, stream: &mut Stream, data: &[u8]) -> Option<Event> {
         return None;
     }
     let out = stream.marked.push(data);
-    if let Err(error) = stream.sink.write_all(&out).and_then(|()| stream.sink.flush_live(stream.marked.ended())) {
+    if let Err(error) = stream
+        .sink
+        .write_all(&out)
+        .and_then(|()| stream.sink.flush_live(stream.marked.ended()))
+    {
         return Some(Event::Broken(channel, error));
     }
     stream.marked.ended().then_some(Event::End(channel))
@@ -317,7 +381,10 @@ impl FlushLive for Sink {
 /// Our stdout as a sink without a line buffer in between.
 pub(crate) fn raw_stdout() -> Result<Sink> {
     use std::os::fd::AsFd;
-    let fd = io::stdout().as_fd().try_clone_to_owned().context("cannot duplicate stdout")?;
+    let fd = io::stdout()
+        .as_fd()
+        .try_clone_to_owned()
+        .context("cannot duplicate stdout")?;
     Ok(Box::new(std::fs::File::from(fd)))
 }
 
@@ -359,15 +426,29 @@ fn host_is_intel() -> bool {
 
 /// Whether a stock kernel boots by KVM here: tried once, with a short limit.
 fn kvm_boots(spec: &Spec) -> bool {
-    if std::fs::File::options().read(true).write(true).open("/dev/kvm").is_err() {
+    if std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/kvm")
+        .is_err()
+    {
         return false;
     }
     let note = Path::new("target/vm/kvm-boots");
     if let Ok(text) = std::fs::read_to_string(note) {
         return text.trim() == "yes";
     }
-    let trial = Spec { timeout: Duration::from_secs(20), ..Spec::new(spec.kernel.clone(), &["true"]) };
-    let boots = run_with(&trial, Accel::Kvm, Box::new(io::sink()), Box::new(io::sink())).is_ok();
+    let trial = Spec {
+        timeout: Duration::from_secs(20),
+        ..Spec::new(spec.kernel.clone(), &["true"])
+    };
+    let boots = run_with(
+        &trial,
+        Accel::Kvm,
+        Box::new(io::sink()),
+        Box::new(io::sink()),
+    )
+    .is_ok();
     let _ = std::fs::write(note, if boots { "yes\n" } else { "no\n" });
     boots
 }
