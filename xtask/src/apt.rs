@@ -234,7 +234,7 @@ fn pick_mirrors(text: &str) -> (Option<String>, Option<String>) {
 }
 
 /// Debian's archive keys on this machine, without those withdrawn.
-fn keyrings() -> Result<Vec<String>> {
+pub(crate) fn keyrings() -> Result<Vec<String>> {
     let mut found: Vec<String> = std::fs::read_dir("/usr/share/keyrings")
         .into_iter()
         .flatten()

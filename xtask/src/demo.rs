@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::{ebpf, kernels, setup, sh, user, vm};
+use crate::{ebpf, kernels, setup, sh, stream, user, vm};
 
 /// What the demo runs; the report goes to stdout.
 const DEMO: &[&str] = &["pinscope", "capture", "--", "workload", "demo"];
@@ -43,7 +43,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut spec = vm::Spec::new(kernel, DEMO);
     spec.files = programs.files();
     spec.timeout = Duration::from_secs(300);
-    let outcome = vm::run(&spec, vm::raw_stdout()?, vm::raw_stderr())?;
+    let outcome = vm::run(&spec, stream::raw_stdout()?, stream::raw_stderr())?;
     sh::progress(&format!(
         "done; the boot took {:.0} s of it",
         outcome.boot.as_secs_f64()

@@ -82,6 +82,11 @@ fn usable(what: &'static str, rustc: PathBuf, cargo: PathBuf) -> Option<Toolchai
 }
 
 fn nightly() -> Option<Toolchain> {
+    // Asking for a toolchain that isn't there could make rustup install it.
+    let toolchains = sh::probe("rustup", &["toolchain", "list"])?;
+    toolchains
+        .lines()
+        .find(|name| name.starts_with("nightly-"))?;
     let sysroot = sh::probe("rustc", &["+nightly", "--print", "sysroot"])?;
     let bin = Path::new(sysroot.trim()).join("bin");
     usable("rustup's nightly", bin.join("rustc"), bin.join("cargo"))

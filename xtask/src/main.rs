@@ -1,5 +1,6 @@
 //! Developer commands.
 
+mod accel;
 mod apt;
 mod bench;
 mod cpio;
@@ -16,6 +17,7 @@ mod setup;
 mod sh;
 mod stream;
 mod test;
+mod test_guests;
 mod tools_disk;
 mod user;
 mod vm;
@@ -184,7 +186,7 @@ fn run_vm(args: VmArgs) -> Result<ExitCode> {
         accel: args.accel,
         command: args.command,
     };
-    let outcome = vm::run(&spec, vm::raw_stdout()?, vm::raw_stderr())?;
+    let outcome = vm::run(&spec, stream::raw_stdout()?, stream::raw_stderr())?;
     if args.verbose {
         eprintln!(
             "kernel {} ({}), boot {:.1} s, whole {:.1} s, clocksource {}",

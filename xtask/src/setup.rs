@@ -5,11 +5,11 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{ebpf, initramfs, sh};
+use crate::{apt, ebpf, initramfs, sh};
 
 /// The version of cargo-deny that tests run.
 const CARGO_DENY: &str = "0.20.2";
@@ -19,6 +19,8 @@ const CARGO_DENY: &str = "0.20.2";
 pub(crate) enum For {
     /// Build the kernel side and the tool.
     Build,
+    /// Check the sources' form.
+    Checks,
     /// Boot guests.
     Guests,
     /// Compare with bpftrace.
@@ -40,6 +42,9 @@ pub(crate) fn ready(purposes: &[For]) -> Result<()> {
     }
     if purposes.contains(&For::Build) {
         linker()?;
+    }
+    if purposes.contains(&For::Checks) {
+        checkers()?;
     }
     Ok(())
 }
@@ -77,10 +82,7 @@ fn missing(purposes: &[For]) -> Result<BTreeSet<&'static str>> {
         need(program("depmod"), &["kmod"]);
         need(program("xz"), &["xz-utils"]);
         need(program("zstd"), &["zstd"]);
-        need(
-            Path::new("/usr/share/keyrings/debian-archive-keyring.gpg").is_file(),
-            &["debian-archive-keyring"],
-        );
+        need(apt::keyrings().is_ok(), &["debian-archive-keyring"]);
     }
     if purposes.contains(&For::Bench) {
         need(program("bpftrace"), &["bpftrace"]);
@@ -133,7 +135,7 @@ fn apt_install(packages: &BTreeSet<&'static str>) -> Result<()> {
         );
     }
     sh::progress(&format!("installing {list} (target/logs/apt.log)"));
-    let install = || {
+    let install = |packages: &BTreeSet<&'static str>| {
         let mut command = Command::new("apt-get");
         command
             .env("DEBIAN_FRONTEND", "noninteractive")
@@ -143,7 +145,7 @@ fn apt_install(packages: &BTreeSet<&'static str>) -> Result<()> {
         sh::logged("apt", &mut command)
     };
     // The lists may be new enough already; where not, they are read once.
-    if install().is_ok() {
+    if install(packages).is_ok() {
         return Ok(());
     }
     sh::progress("reading the package lists (target/logs/apt-update.log)");
@@ -152,8 +154,52 @@ fn apt_install(packages: &BTreeSet<&'static str>) -> Result<()> {
     if let Err(error) = sh::logged("apt-update", &mut update) {
         sh::warn(&format!("{error:#}"));
     }
-    install()
-        .with_context(|| format!("installing {list} failed: try `apt-get install {list}` by hand"))
+    let packages = &on_offer(packages);
+    install(packages).with_context(|| {
+        let list = join(packages);
+        format!("installing {list} failed: try `apt-get install {list}` by hand")
+    })
+}
+
+/// Debian's stable releases carry a newer rustc as `rustc-web`; its development
+/// branch has just `rustc`.
+fn on_offer(packages: &BTreeSet<&'static str>) -> BTreeSet<&'static str> {
+    let offered = |name: &str| sh::probe("apt-cache", &["show", name]).is_some();
+    packages
+        .iter()
+        .map(|name| match *name {
+            "rustc-web" if !offered(name) => "rustc",
+            "cargo-web" if !offered(name) => "cargo",
+            "libstd-rust-web-dev-bpf" if !offered(name) => "libstd-rust-dev-bpf",
+            name => name,
+        })
+        .collect()
+}
+
+/// Adds rustfmt and clippy, where rustup's profile left them out.
+fn checkers() -> Result<()> {
+    let there = |name: &str| {
+        let mut command = sh::cargo();
+        command
+            .args([name, "--version"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    if there("fmt") && there("clippy") {
+        return Ok(());
+    }
+    if sh::which("rustup").is_none() {
+        bail!(
+            "rustfmt or clippy is missing: install them (Debian's packages rustfmt and rust-clippy)"
+        );
+    }
+    sh::progress("installing rustfmt and clippy (target/logs/rustup.log)");
+    sh::logged(
+        "rustup",
+        Command::new("rustup").args(["component", "add", "rustfmt", "clippy"]),
+    )
 }
 
 /// Installs the BPF linker into `target/tools`.

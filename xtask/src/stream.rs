@@ -3,6 +3,11 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use anyhow::{Context, Result};
+
+/// A place for a stream's bytes.
+pub(crate) type Sink = Box<dyn Write + Send>;
+
 /// Passes a stream's bytes on until the mark that ends it. Bytes that might be
 /// the mark's beginning are held back until it is clear.
 #[derive(Debug)]
@@ -118,6 +123,21 @@ impl Write for Lines {
         }
         Ok(())
     }
+}
+
+/// Our stdout as a sink without a line buffer in between.
+pub(crate) fn raw_stdout() -> Result<Sink> {
+    use std::os::fd::AsFd;
+    let fd = io::stdout()
+        .as_fd()
+        .try_clone_to_owned()
+        .context("cannot duplicate stdout")?;
+    Ok(Box::new(std::fs::File::from(fd)))
+}
+
+/// Our stderr as a sink.
+pub(crate) fn raw_stderr() -> Sink {
+    Box::new(io::stderr())
 }
 
 #[cfg(test)]

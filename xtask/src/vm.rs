@@ -21,8 +21,8 @@ use anyhow::{Context, Result, bail};
 use crate::initramfs::{self, Contents, GuestFile};
 use crate::kernels::Kernel;
 use crate::qemu::{self, Accel, CHANNELS, RunDir, Swap};
-use crate::sh;
-use crate::stream::Marked;
+use crate::stream::{Marked, Sink};
+use crate::{accel, sh};
 
 /// Exit status of `xtask vm` when the guest died or took too long.
 pub(crate) const GUEST_FAILED: u8 = 125;
@@ -107,17 +107,15 @@ impl fmt::Display for GuestFailed {
 
 impl std::error::Error for GuestFailed {}
 
-/// A place for a stream's bytes.
-pub(crate) type Sink = Box<dyn Write + Send>;
-
 /// Boots the guest and runs the command. Its output goes to the sinks as it
 /// comes.
 pub(crate) fn run(spec: &Spec, stdout: Sink, stderr: Sink) -> Result<Outcome> {
-    let accel = accel(spec)?;
+    let accel = accel::settle(spec)?;
     run_with(spec, accel, stdout, stderr)
 }
 
-fn run_with(spec: &Spec, accel: Accel, stdout: Sink, stderr: Sink) -> Result<Outcome> {
+/// As [`run`], with the accelerator settled.
+pub(crate) fn run_with(spec: &Spec, accel: Accel, stdout: Sink, stderr: Sink) -> Result<Outcome> {
     let run = RunDir::new()?;
     let token = token()?;
     let initramfs = run.file("initramfs");
@@ -130,7 +128,7 @@ fn run_with(spec: &Spec, accel: Accel, stdout: Sink, stderr: Sink) -> Result<Out
         &initramfs,
         &Contents {
             modules: spec.kernel.modules.as_deref(),
-            intel: accel == Accel::Kvm && host_is_intel(),
+            intel: accel == Accel::Kvm && accel::host_is_intel(),
             files: &spec.files,
             scripts: &scripts,
             command: &spec.command,
@@ -378,77 +376,10 @@ impl FlushLive for Sink {
     }
 }
 
-/// Our stdout as a sink without a line buffer in between.
-pub(crate) fn raw_stdout() -> Result<Sink> {
-    use std::os::fd::AsFd;
-    let fd = io::stdout()
-        .as_fd()
-        .try_clone_to_owned()
-        .context("cannot duplicate stdout")?;
-    Ok(Box::new(std::fs::File::from(fd)))
-}
-
-/// Our stderr as a sink.
-pub(crate) fn raw_stderr() -> Sink {
-    Box::new(io::stderr())
-}
-
 fn token() -> Result<String> {
     let mut bytes = [0; 16];
     std::fs::File::open("/dev/urandom")
         .and_then(|mut f| f.read_exact(&mut bytes))
         .context("cannot read /dev/urandom")?;
     Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
-}
-
-/// Settles how the processors run: the flag, then `PINSCOPE_ACCEL`, then TCG.
-fn accel(spec: &Spec) -> Result<Accel> {
-    let wish = match spec.accel {
-        Some(wish) => wish,
-        None => match std::env::var("PINSCOPE_ACCEL").as_deref() {
-            Err(_) | Ok("" | "tcg") => Accel::Tcg,
-            Ok("kvm") => Accel::Kvm,
-            Ok("auto") => Accel::Auto,
-            Ok(other) => bail!("PINSCOPE_ACCEL={other}: it can be tcg, kvm or auto"),
-        },
-    };
-    Ok(match wish {
-        Accel::Auto if kvm_boots(spec) => Accel::Kvm,
-        Accel::Auto => Accel::Tcg,
-        settled => settled,
-    })
-}
-
-/// With TCG's `-cpu max` the guest sees an AMD processor.
-fn host_is_intel() -> bool {
-    std::fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains("GenuineIntel"))
-}
-
-/// Whether a stock kernel boots by KVM here: tried once, with a short limit.
-fn kvm_boots(spec: &Spec) -> bool {
-    if std::fs::File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/kvm")
-        .is_err()
-    {
-        return false;
-    }
-    let note = Path::new("target/vm/kvm-boots");
-    if let Ok(text) = std::fs::read_to_string(note) {
-        return text.trim() == "yes";
-    }
-    let trial = Spec {
-        timeout: Duration::from_secs(20),
-        ..Spec::new(spec.kernel.clone(), &["true"])
-    };
-    let boots = run_with(
-        &trial,
-        Accel::Kvm,
-        Box::new(io::sink()),
-        Box::new(io::sink()),
-    )
-    .is_ok();
-    let _ = std::fs::write(note, if boots { "yes\n" } else { "no\n" });
-    boots
 }
