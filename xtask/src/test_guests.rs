@@ -1,0 +1,187 @@
+//! The tests that run inside guests.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::kernels::Kernel;
+use crate::results::{Counts, Step};
+use crate::stream::{Buffer, Lines};
+use crate::user::Programs;
+use crate::{sh, vm};
+
+/// A guest to run the guest tests in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Guest<'a> {
+    /// The kernel's series.
+    pub(crate) series: &'a str,
+    cpus: u32,
+    nodes: u32,
+}
+
+const fn guest(series: &str, cpus: u32, nodes: u32) -> Guest<'_> {
+    Guest {
+        series,
+        cpus,
+        nodes,
+    }
+}
+
+/// The guests of a whole run, with their processors and NUMA nodes: every
+/// supported series, and one series also with one and with four processors.
+const GUESTS: &[Guest<'static>] = &[
+    guest("5.10", 2, 2),
+    guest("6.1", 2, 2),
+    guest("6.12", 2, 2),
+    guest("6.18", 2, 2),
+    guest("7.2", 2, 2),
+    guest("6.12", 1, 1),
+    guest("6.12", 4, 2),
+];
+
+/// How long one guest may take.
+const GUEST_LIMIT: Duration = Duration::from_secs(1200);
+
+/// The guests wanted: those of the table, or for a series that it lacks the
+/// usual one.
+pub(crate) fn chosen(series: &[String]) -> Vec<Guest<'_>> {
+    if series.is_empty() {
+        return GUESTS.to_vec();
+    }
+    let mut chosen = Vec::new();
+    for wanted in series {
+        let before = chosen.len();
+        chosen.extend(GUESTS.iter().filter(|g| g.series == wanted));
+        if chosen.len() == before {
+            chosen.push(guest(wanted, 2, 2));
+        }
+    }
+    chosen
+}
+
+impl Guest<'_> {
+    /// What its step is called.
+    pub(crate) fn name(&self) -> String {
+        let plural = if self.cpus == 1 { "" } else { "s" };
+        format!("guest {}, {} CPU{plural}", self.series, self.cpus)
+    }
+
+    /// The guest with its kernel and programs.
+    pub(crate) fn job(&self, kernel: Kernel, programs: &Programs, filter: &[String]) -> Job {
+        let mut spec = vm::Spec::new(kernel, &["guest-tests"]);
+        spec.command.extend(filter.iter().map(Into::into));
+        spec.cpus = self.cpus;
+        spec.nodes = self.nodes;
+        spec.files = programs.files();
+        spec.timeout = GUEST_LIMIT;
+        Job {
+            name: self.name(),
+            spec,
+        }
+    }
+}
+
+/// A guest that can be started.
+#[derive(Debug)]
+pub(crate) struct Job {
+    name: String,
+    spec: vm::Spec,
+}
+
+/// Runs the jobs, some at a time, and returns their steps in the jobs' order.
+pub(crate) fn run_all(jobs: Vec<Job>, at_a_time: u8) -> Vec<Step> {
+    let queue: Mutex<VecDeque<(usize, Job)>> = Mutex::new(jobs.into_iter().enumerate().collect());
+    let done = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..at_a_time {
+            scope.spawn(|| {
+                loop {
+                    let next = queue
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .pop_front();
+                    let Some((place, job)) = next else { break };
+                    let step = run_one(&job);
+                    done.lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push((place, step));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(place, _)| *place);
+    done.into_iter().map(|(_, step)| step).collect()
+}
+
+fn run_one(job: &Job) -> Step {
+    let kernel = &job.spec.kernel;
+    sh::progress(&format!(
+        "{}: starting, kernel {}",
+        job.name, kernel.version
+    ));
+    let begun = Instant::now();
+    let kept = Buffer::default();
+    let prefix = format!("{} {}c| ", kernel.name, job.spec.cpus);
+    let result = vm::run(
+        &job.spec,
+        Box::new(Lines::new(&prefix, kept.clone())),
+        Box::new(Lines::new(&prefix, Buffer::default())),
+    );
+    let text = kept.text();
+    let counts = match result {
+        Ok(outcome) => {
+            sh::progress(&format!(
+                "{}: ended with {} (boot {:.1} s, clock {})",
+                job.name,
+                outcome.status,
+                outcome.boot.as_secs_f64(),
+                outcome.clocksource
+            ));
+            Counts::of_run(&text, outcome.status == 0)
+        }
+        Err(error) => {
+            sh::progress(&format!("{} FAILED: {error:#}", job.name));
+            // What passed before counts; the guest's death is one failure more.
+            let before = passed_lines(&text);
+            Counts {
+                passed: before,
+                ..Counts::FAILED
+            }
+        }
+    };
+    let log = Path::new("target/logs").join(format!("guest-{}-{}.log", kernel.name, job.spec.cpus));
+    let _ = sh::create_dir("target/logs").map(|()| std::fs::write(log, text));
+    Step {
+        name: job.name.clone(),
+        counts,
+        took: begun.elapsed(),
+    }
+}
+
+/// Tests that passed, where no harness came to sum them up.
+fn passed_lines(text: &str) -> u64 {
+    let passed = |line: &&str| line.starts_with("test ") && line.trim_end().ends_with("... ok");
+    u64::try_from(text.lines().filter(passed).count()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_guests() {
+        assert_eq!(chosen(&[]).len(), GUESTS.len());
+        assert_eq!(chosen(&["6.12".to_string()]).len(), 3);
+        assert_eq!(chosen(&["6.16".to_string()]), [guest("6.16", 2, 2)]);
+    }
+
+    #[test]
+    fn lines_before_a_death() {
+        assert_eq!(
+            passed_lines("test a ... ok\ntest b ... FAILED\ntest c ... ok\nok\n"),
+            2
+        );
+    }
+}

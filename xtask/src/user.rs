@@ -1,0 +1,189 @@
+//! Builds the static user binaries that go into guests.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::initramfs::GuestFile;
+use crate::{ebpf, sh};
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+const DIR: &str = "target/static";
+
+/// The built programs, as far as the sources have them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Programs {
+    /// The tool.
+    pub(crate) pinscope: Option<PathBuf>,
+    /// The workload to watch.
+    pub(crate) workload: Option<PathBuf>,
+    /// The tests that run inside a guest.
+    pub(crate) guest_tests: Option<PathBuf>,
+}
+
+impl Programs {
+    /// The programs as files for a guest.
+    pub(crate) fn files(&self) -> Vec<GuestFile> {
+        [
+            (&self.pinscope, "/bin/pinscope"),
+            (&self.workload, "/bin/workload"),
+            (&self.guest_tests, "/bin/guest-tests"),
+        ]
+        .into_iter()
+        .filter_map(|(host, guest)| {
+            Some(GuestFile {
+                host: host.clone()?,
+                guest: PathBuf::from(guest),
+            })
+        })
+        .collect()
+    }
+}
+
+/// Names of the package's targets, as `kind name`.
+fn targets() -> Result<BTreeSet<String>> {
+    let mut command = sh::cargo();
+    command.args(["metadata", "--no-deps", "--format-version", "1"]);
+    let text = sh::output(&mut command)?;
+    let data: Value =
+        serde_json::from_str(&text).context("`cargo metadata` gave something else than JSON")?;
+    let mut found = BTreeSet::new();
+    for package in list(&data, "packages").filter(|p| p["name"] == "pinscope") {
+        for target in list(package, "targets") {
+            for kind in list(target, "kind") {
+                found.insert(format!(
+                    "{} {}",
+                    kind.as_str().unwrap_or_default(),
+                    target["name"].as_str().unwrap_or_default()
+                ));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+    value[key].as_array().into_iter().flatten()
+}
+
+/// Builds what the sources have of the tool, the workload and the guest tests.
+pub(crate) fn build() -> Result<Programs> {
+    let targets = targets()?;
+    let mut programs = Programs::default();
+    if !targets.contains("bin pinscope") {
+        return Ok(programs);
+    }
+    sh::progress("building the static binaries");
+    let mut wanted = vec!["--bin", "pinscope"];
+    if targets.contains("example workload") {
+        wanted.extend(["--example", "workload"]);
+    }
+    for (name, path) in artifacts(cargo("build")?.args(wanted))? {
+        match name.as_str() {
+            "pinscope" => programs.pinscope = Some(path),
+            "workload" => programs.workload = Some(path),
+            _ => {}
+        }
+    }
+    if targets.contains("test guest") {
+        let built = artifacts(cargo("test")?.args(["--no-run", "--test", "guest"]))?;
+        programs.guest_tests = built
+            .into_iter()
+            .find(|(name, _)| name == "guest")
+            .map(|(_, path)| path);
+    }
+    Ok(programs)
+}
+
+/// What was built last, without building.
+pub(crate) fn built() -> Programs {
+    let release = Path::new(DIR).join(TARGET).join("release");
+    let file = |path: PathBuf| path.is_file().then_some(path);
+    // The test's name carries a hash; the newest one counts.
+    let guest_tests = std::fs::read_dir(release.join("deps"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|e| e.path())
+        .filter(|p| {
+            let name = p.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with("guest-") && p.extension().is_none()
+        })
+        .max_by_key(|p| p.metadata().and_then(|m| m.modified()).ok());
+    Programs {
+        pinscope: file(release.join("pinscope")),
+        workload: file(release.join("examples/workload")),
+        guest_tests,
+    }
+}
+
+fn cargo(verb: &str) -> Result<Command> {
+    let mut command = sh::cargo();
+    command
+        .args([
+            verb,
+            "--quiet",
+            "--release",
+            "--target",
+            TARGET,
+            "--target-dir",
+            DIR,
+            "--package",
+            "pinscope",
+        ])
+        .arg("--message-format=json-render-diagnostics")
+        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static")
+        .env("PINSCOPE_EBPF_OBJECT", sh::absolute(ebpf::OBJECT)?);
+    Ok(command)
+}
+
+/// Runs a cargo command that reports in JSON; returns the executables' names
+/// and paths.
+fn artifacts(command: &mut Command) -> Result<Vec<(String, PathBuf)>> {
+    let out = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot start `{}`", sh::shown(command)))?;
+    if !out.status.success() {
+        bail!(
+            "the user side did not build: `{}` ({}), see above",
+            sh::shown(command),
+            out.status
+        );
+    }
+    Ok(executables(&String::from_utf8_lossy(&out.stdout)))
+}
+
+fn executables(messages: &str) -> Vec<(String, PathBuf)> {
+    messages
+        .lines()
+        .filter_map(|line| {
+            let message: Value = serde_json::from_str(line).ok()?;
+            let path = message["executable"].as_str()?;
+            Some((
+                message["target"]["name"].as_str()?.to_string(),
+                PathBuf::from(path),
+            ))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn executables_of_cargos_messages() {
+        let text = "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"serde\"},\"executable\":null}\n\
+                    noise\n\
+                    {\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"guest\"},\"executable\":\"/t/guest-1\"}\n";
+        assert_eq!(
+            executables(text),
+            [("guest".to_string(), PathBuf::from("/t/guest-1"))]
+        );
+    }
+}
