@@ -4,7 +4,7 @@
 //! by the names the field had over the years. What isn't there is `ABSENT` and named in
 //! [`Facts::missing`].
 
-use std::{fs::File, io, os::fd::AsRawFd, path::Path};
+use std::{collections::HashMap, fs::File, io, os::fd::AsRawFd, path::Path};
 
 use btf_rs::{Backend, Btf, Type};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -77,12 +77,14 @@ impl Facts {
         let mapped = format!("/proc/self/fd/{}", copy.as_raw_fd());
         let btf = Btf::from_file_with_backend(mapped, Backend::Mmap)
             .map_err(|e| FactsError::Parse { path: name.clone(), reason: e.to_string() })?;
-        Ok(Resolver { btf: &btf, missing: Vec::new() }.resolve())
+        Ok(Resolver { btf: &btf, types: HashMap::new(), missing: Vec::new() }.resolve())
     }
 }
 
 struct Resolver<'a> {
     btf: &'a Btf,
+    // Looking a name up scans all types of the kernel: each name once.
+    types: HashMap<String, Vec<Type>>,
     missing: Vec<(String, Option<Hook>)>,
 }
 
@@ -229,37 +231,21 @@ impl Resolver<'_> {
     }
 
     /// The offset in bits of a field, looked for in anonymous members too.
-    fn field(&self, name: &str, field: &str) -> Option<u32> {
-        self.named(name).find_map(|t| self.member(&t, field, 0))
+    fn field(&mut self, name: &str, field: &str) -> Option<u32> {
+        let btf = self.btf;
+        self.named(name).iter().find_map(|t| member(btf, t, field, 0))
     }
 
-    fn named(&self, name: &str) -> impl Iterator<Item = Type> {
-        self.btf.resolve_types_by_name(name).unwrap_or_default().into_iter()
+    fn named(&mut self, name: &str) -> &[Type] {
+        let btf = self.btf;
+        self.types
+            .entry(name.to_owned())
+            .or_insert_with(|| btf.resolve_types_by_name(name).unwrap_or_default())
     }
 
-    fn member(&self, t: &Type, field: &str, depth: u32) -> Option<u32> {
-        // struct page nests four deep; a cycle can't occur without a pointer.
-        if depth > 8 {
-            return None;
-        }
-        let (Type::Struct(s) | Type::Union(s)) = t else { return None };
-        for member in &s.members {
-            let name = self.btf.resolve_name(member).unwrap_or_default();
-            if name == field {
-                return Some(member.bit_offset());
-            }
-            if name.is_empty() {
-                let inner = self.btf.resolve_chained_type(member).ok()?;
-                if let Some(offset) = self.member(&inner, field, depth + 1) {
-                    return Some(member.bit_offset() + offset);
-                }
-            }
-        }
-        None
-    }
-
-    fn size_of(&self, name: &str) -> u32 {
+    fn size_of(&mut self, name: &str) -> u32 {
         self.named(name)
+            .iter()
             .find_map(|t| match t {
                 Type::Struct(s) => u32::try_from(s.size()).ok(),
                 _ => None,
@@ -267,16 +253,38 @@ impl Resolver<'_> {
             .unwrap_or(64)
     }
 
-    fn enum_value(&self, name: &str, value: &str) -> Option<u32> {
-        self.named(name).find_map(|t| match t {
+    fn enum_value(&mut self, name: &str, value: &str) -> Option<u32> {
+        let btf = self.btf;
+        self.named(name).iter().find_map(|t| match t {
             Type::Enum(e) => e
                 .members
                 .iter()
-                .find(|m| self.btf.resolve_name(*m).is_ok_and(|n| n == value))
+                .find(|m| btf.resolve_name(*m).is_ok_and(|n| n == value))
                 .map(btf_rs::EnumMember::val),
             _ => None,
         })
     }
+}
+
+fn member(btf: &Btf, t: &Type, field: &str, depth: u32) -> Option<u32> {
+    // struct page nests four deep; a cycle can't occur without a pointer.
+    if depth > 8 {
+        return None;
+    }
+    let (Type::Struct(s) | Type::Union(s)) = t else { return None };
+    for m in &s.members {
+        let name = btf.resolve_name(m).unwrap_or_default();
+        if name == field {
+            return Some(m.bit_offset());
+        }
+        if name.is_empty() {
+            let inner = btf.resolve_chained_type(m).ok()?;
+            if let Some(offset) = member(btf, &inner, field, depth + 1) {
+                return Some(m.bit_offset() + offset);
+            }
+        }
+    }
+    None
 }
 
 #[cfg(test)]
