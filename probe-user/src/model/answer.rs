@@ -63,7 +63,10 @@ fn judge(facts: &Facts<'_>) -> (AnswerWord, String) {
     if facts.capture.unmaps.total.is_none() {
         let gap = facts.capture.not_measured.first();
         let why = gap.map_or_else(String::new, |gap| format!(" ({})", gap.why));
-        return (AnswerWord::CantTell, format!("Can't tell: unmaps are not seen here{why}."));
+        return (
+            AnswerWord::CantTell,
+            format!("Can't tell: unmaps are not seen here{why}."),
+        );
     }
     if facts.total == 0 {
         return (
@@ -78,12 +81,26 @@ fn judge(facts: &Facts<'_>) -> (AnswerWord, String) {
     // those without excess references.
     let undecided = facts.folios(Verdict::Undecided);
     let unseen = facts.measured.by(Hook::ShrinkList) && undecided > facts.total / 2;
-    let of = format!("{} of {}", say::count(facts.futile), say::counted(facts.total, "unmap"));
+    let of = format!(
+        "{} of {}",
+        say::count(facts.futile),
+        say::counted(facts.total, "unmap")
+    );
     if is_waste(facts, facts.futile) {
-        let lead = if is_waste(facts, facts.pinned) { "Yes" } else { "Yes, but not for pins" };
+        let lead = if is_waste(facts, facts.pinned) {
+            "Yes"
+        } else {
+            "Yes, but not for pins"
+        };
         let share = say::share(facts.futile, facts.total);
         let cause = cause(facts);
-        return (AnswerWord::Yes, format!("{lead}: {of} ({share}) were in vain, {cause}.{}", who(facts)));
+        return (
+            AnswerWord::Yes,
+            format!(
+                "{lead}: {of} ({share}) were in vain, {cause}.{}",
+                who(facts)
+            ),
+        );
     }
     if unseen {
         return (
@@ -96,7 +113,10 @@ fn judge(facts: &Facts<'_>) -> (AnswerWord, String) {
         );
     }
     match (facts.futile, facts.total) {
-        (0, 1) => (AnswerWord::No, "No, as far as one unmap shows: it was not in vain.".to_owned()),
+        (0, 1) => (
+            AnswerWord::No,
+            "No, as far as one unmap shows: it was not in vain.".to_owned(),
+        ),
         (0, total) if total < FEW_UNMAPS => (
             AnswerWord::No,
             format!("No, as far as {total} unmaps show: none of them was in vain."),
@@ -109,7 +129,11 @@ fn judge(facts: &Facts<'_>) -> (AnswerWord, String) {
             ),
         ),
         (futile, total) => {
-            let few = if total < FEW_UNMAPS { ". That is too few to judge by" } else { "" };
+            let few = if total < FEW_UNMAPS {
+                ". That is too few to judge by"
+            } else {
+                ""
+            };
             (
                 AnswerWord::Barely,
                 format!(

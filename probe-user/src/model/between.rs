@@ -67,8 +67,7 @@ impl Capture {
             weaker: measured::weaker(&last.hooks),
             accuracy,
             cost: cost(first, last),
-            events: (!events.is_empty())
-                .then(|| events.iter().map(EventRecord::from).collect()),
+            events: (!events.is_empty()).then(|| events.iter().map(EventRecord::from).collect()),
         };
         capture.answer = Answer::of(&capture);
         capture.findings = findings::findings(&capture);
@@ -97,7 +96,11 @@ pub(crate) fn rows(measured: Measured, first: Option<&Snapshot>, last: &Snapshot
     let mut rows: BTreeMap<_, snapshot::ByVerdict> = BTreeMap::new();
     for (g, counts) in &last.groups {
         let earlier = before.get(&(key(g), g.victim.as_ref().map(process_key)));
-        let victim = g.victim.as_ref().filter(|_| measured.by(Hook::UnmapOne)).map(Who::from);
+        let victim = g
+            .victim
+            .as_ref()
+            .filter(|_| measured.by(Hook::UnmapOne))
+            .map(Who::from);
         let row = rows
             .entry((measured.reclaimer(g.reclaimer), g.memory, g.order, victim))
             .or_default();
@@ -187,11 +190,21 @@ fn groups(measured: Measured, rows: &[Row]) -> Vec<Group> {
                 .into_iter()
                 .map(|v| (v, counts[v as usize]))
                 .filter(|(_, c)| c.folios > 0)
-                .map(|(v, c)| (v, Tally { folios: c.folios, pages: c.pages }))
+                .map(|(v, c)| {
+                    (
+                        v,
+                        Tally {
+                            folios: c.folios,
+                            pages: c.pages,
+                        },
+                    )
+                })
                 .collect(),
-            notifier_calls: measured
-                .by(Hook::NotifierStart)
-                .then(|| counts.iter().fold(0, |n: u64, c| n.saturating_add(c.notifier_calls))),
+            notifier_calls: measured.by(Hook::NotifierStart).then(|| {
+                counts
+                    .iter()
+                    .fold(0, |n: u64, c| n.saturating_add(c.notifier_calls))
+            }),
         })
         .collect();
     // Stable: what is equal stays in the rows' order.
@@ -199,11 +212,7 @@ fn groups(measured: Measured, rows: &[Row]) -> Vec<Group> {
     groups
 }
 
-fn victims(
-    measured: Measured,
-    first: Option<&Snapshot>,
-    last: &Snapshot,
-) -> Option<Vec<Victim>> {
+fn victims(measured: Measured, first: Option<&Snapshot>, last: &Snapshot) -> Option<Vec<Victim>> {
     if !(measured.by(Hook::Unmap) && measured.by(Hook::UnmapOne)) {
         return None;
     }
@@ -218,12 +227,18 @@ fn victims(
         let sum = sums.entry(Who::from(p)).or_default();
         let mappings = lost.mappings.saturating_sub(earlier.mappings);
         sum.mappings = sum.mappings.saturating_add(mappings);
-        sum.pages = sum.pages.saturating_add(lost.pages.saturating_sub(earlier.pages));
+        sum.pages = sum
+            .pages
+            .saturating_add(lost.pages.saturating_sub(earlier.pages));
     }
     let mut victims: Vec<Victim> = sums
         .into_iter()
         .filter(|(_, lost)| lost.mappings > 0)
-        .map(|(who, lost)| Victim { who, mappings: lost.mappings, pages: lost.pages })
+        .map(|(who, lost)| Victim {
+            who,
+            mappings: lost.mappings,
+            pages: lost.pages,
+        })
         .collect();
     victims.sort_by_key(|v| std::cmp::Reverse((v.pages, v.mappings)));
     Some(victims)
@@ -251,14 +266,19 @@ fn subscribers(
             }
         }
     }
-    let mut sums: Vec<_> = sums.into_iter().filter(|(_, [calls, ..])| *calls > 0).collect();
+    let mut sums: Vec<_> = sums
+        .into_iter()
+        .filter(|(_, [calls, ..])| *calls > 0)
+        .collect();
     sums.sort_by_key(|(_, [calls, ns, _])| std::cmp::Reverse((*ns, *calls)));
-    let rows = sums.into_iter().map(|(symbol, [calls, ns, shared_calls])| Subscriber {
-        symbol: symbol.to_owned(),
-        calls,
-        seconds: seconds(ns),
-        shared_calls,
-    });
+    let rows = sums
+        .into_iter()
+        .map(|(symbol, [calls, ns, shared_calls])| Subscriber {
+            symbol: symbol.to_owned(),
+            calls,
+            seconds: seconds(ns),
+            shared_calls,
+        });
     Some(rows.collect())
 }
 
@@ -275,12 +295,14 @@ fn histograms(measured: Measured, first: Option<&Snapshot>, last: &Snapshot) -> 
         None => now,
     };
     let unmap = window(futile(&last.unmap_ns), first.map(|s| futile(&s.unmap_ns)));
-    let notifier = last.notifier_ns.as_ref().filter(|_| measured.by(Hook::NotifierStart)).map(
-        |now| {
+    let notifier = last
+        .notifier_ns
+        .as_ref()
+        .filter(|_| measured.by(Hook::NotifierStart))
+        .map(|now| {
             let earlier = first.and_then(|s| s.notifier_ns.as_ref());
             window(futile(now), earlier.map(futile))
-        },
-    );
+        });
     let excess = window(last.excess.clone(), first.map(|s| s.excess.clone()));
     Histograms {
         unmap_seconds: Some(HistogramReport::new(Unit::Seconds, &unmap)),
@@ -295,9 +317,8 @@ fn hooks(first: Option<&Snapshot>, last: &Snapshot) -> Vec<HookStatus> {
     let mut hooks = last.hooks.clone();
     for row in &mut hooks {
         let earlier = first.and_then(|s| s.hooks.iter().find(|h| h.name == row.name));
-        let since = |now: Option<u64>, then: Option<u64>| {
-            now.map(|n| n.saturating_sub(then.unwrap_or(0)))
-        };
+        let since =
+            |now: Option<u64>, then: Option<u64>| now.map(|n| n.saturating_sub(then.unwrap_or(0)));
         row.hits = since(row.hits, earlier.and_then(|h| h.hits));
         row.missed = since(row.missed, earlier.and_then(|h| h.missed));
     }
@@ -314,7 +335,9 @@ fn lost(first: Option<&Snapshot>, last: &Snapshot) -> LostReport {
         folios: now.folios.saturating_sub(then.folios),
         subscribers: now.subscribers.saturating_sub(then.subscribers),
         events: now.events.saturating_sub(then.events),
-        events_over_budget: now.events_over_budget.saturating_sub(then.events_over_budget),
+        events_over_budget: now
+            .events_over_budget
+            .saturating_sub(then.events_over_budget),
         reads: now.reads.saturating_sub(then.reads),
     };
     let keys = [
@@ -343,7 +366,10 @@ fn cost(first: Option<&Snapshot>, last: &Snapshot) -> SelfCost {
     };
     SelfCost {
         bpf_seconds: since(last.cost.bpf_seconds, then.bpf_seconds),
-        bpf_runs: last.cost.bpf_runs.map(|n| n.saturating_sub(then.bpf_runs.unwrap_or(0))),
+        bpf_runs: last
+            .cost
+            .bpf_runs
+            .map(|n| n.saturating_sub(then.bpf_runs.unwrap_or(0))),
         cpu_seconds: since(last.cost.cpu_seconds, then.cpu_seconds),
         rss_bytes: last.cost.rss_bytes,
     }

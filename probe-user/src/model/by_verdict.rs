@@ -88,7 +88,10 @@ mod tests {
     fn keys_are_words_in_order() {
         let map: ByVerdict<u64> = Verdict::ALL.into_iter().rev().zip(0..).collect();
         let json = serde_json::to_string(&map).unwrap();
-        assert!(json.starts_with(r#"{"freed":7,"futile_pinned":6,"#), "{json}");
+        assert!(
+            json.starts_with(r#"{"freed":7,"futile_pinned":6,"#),
+            "{json}"
+        );
         assert_eq!(serde_json::from_str::<ByVerdict<u64>>(&json).unwrap(), map);
         assert!(serde_json::from_str::<ByVerdict<u64>>(r#"{"lucky":1}"#).is_err());
     }

@@ -5,12 +5,8 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    answer::Answer,
-    by_verdict::ByVerdict,
-    event::EventRecord,
-    findings::Finding,
-    histogram::HistogramReport,
-    measured::Gap,
+    answer::Answer, by_verdict::ByVerdict, event::EventRecord, findings::Finding,
+    histogram::HistogramReport, measured::Gap,
 };
 use crate::snapshot::{HookStatus, Host, LostCounts, SelfCost};
 
@@ -29,7 +25,10 @@ pub struct Window {
 impl Window {
     /// A window from the clock's time of its start.
     pub fn new(start: SystemTime, seconds: f64) -> Self {
-        Self { start: humantime::format_rfc3339_millis(start).to_string(), seconds }
+        Self {
+            start: humantime::format_rfc3339_millis(start).to_string(),
+            seconds,
+        }
     }
 }
 
@@ -128,7 +127,11 @@ impl Group {
 
     /// Its futile unmaps.
     pub fn futile(&self) -> Tally {
-        sum(self.by_verdict.iter().filter(|(v, _)| v.is_futile()).map(|(_, tally)| *tally))
+        sum(self
+            .by_verdict
+            .iter()
+            .filter(|(v, _)| v.is_futile())
+            .map(|(_, tally)| *tally))
     }
 }
 

@@ -38,7 +38,13 @@ pub struct DoctorReport {
 impl DoctorReport {
     /// A report with the schema's name filled in.
     pub fn new(can_run: bool, kernel: String, checks: Vec<Check>, hooks: Vec<HookStatus>) -> Self {
-        Self { schema: SCHEMA.to_owned(), can_run, kernel, checks, hooks }
+        Self {
+            schema: SCHEMA.to_owned(),
+            can_run,
+            kernel,
+            checks,
+            hooks,
+        }
     }
 }
 

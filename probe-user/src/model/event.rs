@@ -50,7 +50,11 @@ pub(crate) fn seconds(ns: u64) -> f64 {
 impl From<&Event> for EventRecord {
     fn from(e: &Event) -> Self {
         Self {
-            elapsed: e.elapsed,
+            elapsed: if e.elapsed.is_finite() {
+                e.elapsed
+            } else {
+                0.0
+            },
             verdict: e.verdict.clone(),
             reclaimer: e.reclaimer.clone(),
             reclaimer_tid: e.reclaimer_tid,

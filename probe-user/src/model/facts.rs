@@ -51,8 +51,10 @@ impl<T> Top<T> {
 
 impl<'a> Facts<'a> {
     pub(crate) fn new(capture: &'a Capture) -> Self {
-        let (pinned, referenced) =
-            (folios(capture, Verdict::FutilePinned), folios(capture, Verdict::FutileReferenced));
+        let (pinned, referenced) = (
+            folios(capture, Verdict::FutilePinned),
+            folios(capture, Verdict::FutileReferenced),
+        );
         Self {
             capture,
             measured: Measured::new(&capture.hooks),
@@ -75,7 +77,11 @@ impl<'a> Facts<'a> {
 
     /// The tally of `verdict` in the groups that `select` takes.
     pub(crate) fn tally(&self, verdict: Verdict, select: impl Fn(&Group) -> bool) -> Tally {
-        sum(self.groups().filter(|g| select(g)).filter_map(|g| g.by_verdict.get(verdict)).copied())
+        sum(self
+            .groups()
+            .filter(|g| select(g))
+            .filter_map(|g| g.by_verdict.get(verdict))
+            .copied())
     }
 
     /// Futile folios of the groups that `select` takes.
@@ -89,13 +95,21 @@ impl<'a> Facts<'a> {
             return None;
         }
         let top = top(self.groups().map(|g| (g.victim.as_ref(), part(g))))?;
-        let of = top.of.filter(|who| who.pid.is_some() || who.comm.is_some())?;
-        Some(Top { of, part: top.part, whole: top.whole })
+        let of = top
+            .of
+            .filter(|who| who.pid.is_some() || who.comm.is_some())?;
+        Some(Top {
+            of,
+            part: top.part,
+            whole: top.whole,
+        })
     }
 
     /// The reclaimer under which most of the futile folios count.
     pub(crate) fn top_reclaimer(&self) -> Option<Top<&'a str>> {
-        let top = top(self.groups().map(|g| (g.reclaimer.as_str(), g.futile().folios)))?;
+        let top = top(self
+            .groups()
+            .map(|g| (g.reclaimer.as_str(), g.futile().folios)))?;
         (top.of != Reclaimer::Unknown.name()).then_some(top)
     }
 
@@ -117,7 +131,13 @@ impl<'a> Facts<'a> {
 }
 
 fn folios(capture: &Capture, verdict: Verdict) -> u64 {
-    capture.unmaps.by_verdict.get(verdict).copied().flatten().map_or(0, |t| t.folios)
+    capture
+        .unmaps
+        .by_verdict
+        .get(verdict)
+        .copied()
+        .flatten()
+        .map_or(0, |t| t.folios)
 }
 
 /// The key with the largest sum, the first of equals.
@@ -157,5 +177,8 @@ pub(crate) fn reclaimer(word: &str) -> &str {
 /// With its first letter large.
 pub(crate) fn sentence(text: &str) -> String {
     let mut chars = text.chars();
-    chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
+    chars
+        .next()
+        .map(|c| c.to_uppercase().chain(chars).collect())
+        .unwrap_or_default()
 }

@@ -47,7 +47,12 @@ impl Finding {
         text: impl Into<String>,
         advice: impl Into<String>,
     ) -> Self {
-        Self { id: id.into(), severity, text: text.into(), advice: advice.into() }
+        Self {
+            id: id.into(),
+            severity,
+            text: text.into(),
+            advice: advice.into(),
+        }
     }
 }
 

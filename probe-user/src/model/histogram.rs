@@ -7,6 +7,8 @@ use crate::snapshot::Histogram;
 
 /// Significant digits that hdrhistogram keeps: its own error is far below that of the buckets.
 const DIGITS: u8 = 3;
+/// Bits of a count that can be summed over all buckets without an overflow.
+const COUNT_BITS: u32 = 64 - hist::BUCKETS.ilog2() - 1;
 /// Nanoseconds in a second.
 const NS: f64 = 1e9;
 
@@ -57,7 +59,8 @@ impl Unit {
 }
 
 /// A histogram as outputs show it. A percentile is the middle of its bucket, so it is wrong by
-/// at most [`hist::RELATIVE_ERROR`]; `count`, `sum`, `min` and `max` are exact.
+/// at most [`hist::RELATIVE_ERROR`] (from 2^36 on, where the last bucket begins, by more);
+/// `count`, `sum`, `min` and `max` are exact.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HistogramReport {
     /// The unit of all values.
@@ -113,7 +116,11 @@ impl HistogramReport {
             buckets: used
                 .iter()
                 .map(|&(b, n)| {
-                    let upper = if b + 1 >= hist::BUCKETS { bounds.max } else { hist::upper(b) };
+                    let upper = if b + 1 >= hist::BUCKETS {
+                        bounds.max
+                    } else {
+                        hist::upper(b)
+                    };
                     (unit.scale(upper), n)
                 })
                 .collect(),
@@ -149,12 +156,17 @@ impl Bounds {
         let within = |v: u64, b: usize| v.clamp(hist::lower(b), hist::upper(b));
         let min = within(histogram.min.unwrap_or(0), first);
         let max = within(histogram.max.unwrap_or(u64::MAX), last);
-        Self { min, max: max.max(min) }
+        Self {
+            min,
+            max: max.max(min),
+        }
     }
 
     /// What a bucket's values are taken for.
     fn middle(self, bucket: usize) -> u64 {
-        let (lower, upper) = (hist::lower(bucket), hist::upper(bucket));
+        // The last bucket has no upper bound but the largest value seen.
+        let (lower, upper) = (hist::lower(bucket), hist::upper(bucket).min(self.max));
+        let upper = upper.max(lower);
         (lower + (upper - lower) / 2).clamp(self.min, self.max)
     }
 }
@@ -162,18 +174,19 @@ impl Bounds {
 /// p50, p90, p99 and p99.9. hdrhistogram's own bins nest in the buckets, so the answer leads
 /// back to its bucket, whose middle it then is.
 fn percentiles(used: &[(usize, u64)], bounds: Bounds) -> [Option<u64>; 4] {
-    let Ok(mut hdr) =
-        hdrhistogram::Histogram::<u64>::new_with_bounds(1, bounds.max.max(2), DIGITS)
+    let Ok(mut hdr) = hdrhistogram::Histogram::<u64>::new_with_bounds(1, bounds.max.max(2), DIGITS)
     else {
         return [None; 4];
     };
+    // hdrhistogram sums in u64; percentiles need no more than the upper bits of such counts.
+    let total: u128 = used.iter().map(|(_, n)| u128::from(*n)).sum();
+    let shift = if total > u128::from(u64::MAX) { 64 - COUNT_BITS } else { 0 };
     for &(bucket, n) in used {
-        if hdr.record_n(bounds.middle(bucket), n).is_err() {
+        if hdr.record_n(bounds.middle(bucket), (n >> shift).max(1)).is_err() {
             return [None; 4];
         }
     }
-    [0.5, 0.9, 0.99, 0.999]
-        .map(|q| Some(bounds.middle(hist::bucket_of(hdr.value_at_quantile(q)))))
+    [0.5, 0.9, 0.99, 0.999].map(|q| Some(bounds.middle(hist::bucket_of(hdr.value_at_quantile(q)))))
 }
 
 /// All values of both.
@@ -211,7 +224,12 @@ pub(crate) fn since(now: &Histogram, earlier: &Histogram) -> Histogram {
 
 /// No value at all.
 pub(crate) fn none() -> Histogram {
-    Histogram { sum: 0, min: None, max: None, buckets: Vec::new() }
+    Histogram {
+        sum: 0,
+        min: None,
+        max: None,
+        buckets: Vec::new(),
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,9 @@ use super::{
 };
 use crate::snapshot::Snapshot;
 
+/// Below a millisecond a rate says nothing.
+const SHORTEST: f64 = 1e-3;
+
 /// All unmaps and notifier calls of some time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Totals {
@@ -25,12 +28,22 @@ impl Totals {
     pub fn between(first: Option<&Snapshot>, last: &Snapshot) -> Self {
         let measured = Measured::new(&last.hooks);
         let rows = rows(measured, first, last);
-        Self { unmaps: unmaps(measured, &rows), notifier: notifier(measured, &rows) }
+        Self {
+            unmaps: unmaps(measured, &rows),
+            notifier: notifier(measured, &rows),
+        }
     }
 
     /// Futile unmaps; `None`: not measured.
     pub fn futile(&self) -> Option<u64> {
-        let get = |v| self.unmaps.by_verdict.get(v).copied().flatten().map(|t| t.folios);
+        let get = |v| {
+            self.unmaps
+                .by_verdict
+                .get(v)
+                .copied()
+                .flatten()
+                .map(|t| t.folios)
+        };
         Some(get(Verdict::FutilePinned)?.saturating_add(get(Verdict::FutileReferenced)?))
     }
 }
@@ -59,7 +72,7 @@ pub struct Interval {
     pub seconds: f64,
     /// Since the start of the capture.
     pub totals: Totals,
-    /// In this interval, by the second; `None` without a duration.
+    /// In this interval, by the second; `None` where it was too short for that.
     pub rates: Option<Rates>,
 }
 
@@ -75,7 +88,7 @@ impl Interval {
             elapsed,
             seconds,
             totals: Totals::between(first, now),
-            rates: (seconds > 0.0).then(|| rates(&since, seconds)),
+            rates: (seconds >= SHORTEST).then(|| rates(&since, seconds)),
         }
     }
 }

@@ -25,7 +25,9 @@ impl Measured {
     pub fn new(hooks: &[HookStatus]) -> Self {
         Self {
             active: Hook::ALL.map(|hook| {
-                hooks.iter().any(|row| row.name == hook.name() && row.state == HookState::Active)
+                hooks
+                    .iter()
+                    .any(|row| row.name == hook.name() && row.state == HookState::Active)
             }),
         }
     }
@@ -50,7 +52,11 @@ impl Measured {
 
     /// Where a count of `verdict` belongs: what can't be told is undecided.
     pub fn attribute(self, verdict: Verdict) -> Verdict {
-        if self.verdict(verdict) { verdict } else { Verdict::Undecided }
+        if self.verdict(verdict) {
+            verdict
+        } else {
+            Verdict::Undecided
+        }
     }
 
     /// Who was reclaiming, as far as the hooks tell it.
@@ -115,17 +121,34 @@ pub fn reason(row: &HookStatus) -> String {
 pub fn not_measured(hooks: &[HookStatus]) -> Vec<Gap> {
     let measured = Measured::new(hooks);
     let mut gaps = Vec::new();
-    let mut gap = |what: &str, why: String| gaps.push(Gap { what: what.to_owned(), why });
+    let mut gap = |what: &str, why: String| {
+        gaps.push(Gap {
+            what: what.to_owned(),
+            why,
+        });
+    };
     if !measured.by(Hook::Unmap) {
         gap("everything: unmaps are not seen", why(hooks, Hook::Unmap));
         return gaps;
     }
     for (hook, what) in [
-        (Hook::ShrinkList, "freed, writeback and kept (counted as undecided), and who was reclaiming"),
-        (Hook::ReclaimPages, "direct reclaim, madvise and DAMON apart (reclaimer unknown)"),
+        (
+            Hook::ShrinkList,
+            "freed, writeback and kept (counted as undecided), and who was reclaiming",
+        ),
+        (
+            Hook::ReclaimPages,
+            "direct reclaim, madvise and DAMON apart (reclaimer unknown)",
+        ),
         (Hook::UnmapOne, "who lost the mappings"),
-        (Hook::NotifierStart, "MMU notifiers: calls, time and subscribers"),
-        (Hook::NotifierEnd, "time in the end calls of MMU notifiers (times cover the starts)"),
+        (
+            Hook::NotifierStart,
+            "MMU notifiers: calls, time and subscribers",
+        ),
+        (
+            Hook::NotifierEnd,
+            "time in the end calls of MMU notifiers (times cover the starts)",
+        ),
     ] {
         let implied = match hook {
             Hook::NotifierEnd => !measured.by(Hook::NotifierStart),
@@ -139,10 +162,9 @@ pub fn not_measured(hooks: &[HookStatus]) -> Vec<Gap> {
     let migrate = hooks.iter().find(|row| row.name == "try_to_migrate");
     gap(
         "migration and splits: only reclaim is watched",
-        migrate.filter(|row| row.state != HookState::Active).map_or_else(
-            || "this version watches reclaim only".to_owned(),
-            reason,
-        ),
+        migrate
+            .filter(|row| row.state != HookState::Active)
+            .map_or_else(|| "this version watches reclaim only".to_owned(), reason),
     );
     gap(
         "refaults of what was unmapped in vain",
@@ -159,20 +181,35 @@ pub fn weaker(hooks: &[HookStatus]) -> Vec<Gap> {
         return gaps;
     }
     for (hook, what) in [
-        (Hook::ShrinkList, "futile: judged by the references at the return of the unmap alone"),
-        (Hook::RemoveMapping, "freed: inferred from the folio's state when reclaim moves on"),
-        (Hook::WriteFolio, "writeback: judged by the folio's flag when reclaim moves on"),
+        (
+            Hook::ShrinkList,
+            "futile: judged by the references at the return of the unmap alone",
+        ),
+        (
+            Hook::RemoveMapping,
+            "freed: inferred from the folio's state when reclaim moves on",
+        ),
+        (
+            Hook::WriteFolio,
+            "writeback: judged by the folio's flag when reclaim moves on",
+        ),
     ] {
         // Without shrink_list nobody follows the folio, so the other two say nothing more.
         let implied = hook != Hook::ShrinkList && !measured.by(Hook::ShrinkList);
         if !measured.by(hook) && !implied {
-            gaps.push(Gap { what: what.to_owned(), why: why(hooks, hook) });
+            gaps.push(Gap {
+                what: what.to_owned(),
+                why: why(hooks, hook),
+            });
         }
     }
     // An active hook may still say how it is weaker than usual.
     for row in hooks.iter().filter(|row| row.state == HookState::Active) {
         if let Some(reason) = &row.reason {
-            gaps.push(Gap { what: format!("hook {}", row.name), why: reason.clone() });
+            gaps.push(Gap {
+                what: format!("hook {}", row.name),
+                why: reason.clone(),
+            });
         }
     }
     gaps

@@ -68,8 +68,17 @@ fn in_vain(facts: &Facts<'_>, tally: Tally, whole: u64, of: &str) -> String {
 
 fn mapped_by(facts: &Facts<'_>, part: impl Fn(&Group) -> u64) -> String {
     facts.top_victim(part).map_or_else(String::new, |top| {
-        let cgroup = top.of.cgroup.as_ref().map(|c| format!(" in cgroup {c}")).unwrap_or_default();
-        format!(" {} had been mapped by {}{cgroup}.", sentence(&top.quantity()), name(top.of))
+        let cgroup = top
+            .of
+            .cgroup
+            .as_ref()
+            .map(|c| format!(" in cgroup {c}"))
+            .unwrap_or_default();
+        format!(
+            " {} had been mapped by {}{cgroup}.",
+            sentence(&top.quantity()),
+            name(top.of)
+        )
     })
 }
 
@@ -83,20 +92,31 @@ fn futile_pinned(facts: &Facts<'_>, memory: &str) -> Option<Finding> {
     if tally.folios == 0 {
         return None;
     }
-    let whole = facts.groups().filter(|g| here(g)).fold(0, |n: u64, g| {
-        n.saturating_add(g.total().folios)
-    });
-    let small = facts.tally(Verdict::FutilePinned, |g| here(g) && g.order == 0).folios;
+    let whole = facts
+        .groups()
+        .filter(|g| here(g))
+        .fold(0, |n: u64, g| n.saturating_add(g.total().folios));
+    let small = facts
+        .tally(Verdict::FutilePinned, |g| here(g) && g.order == 0)
+        .folios;
     let word = match small {
         0 => "pinned",
         n if n < tally.folios => "pinned or maybe pinned",
         _ => "maybe pinned",
     };
-    let of = if memory == "unknown" { String::new() } else { format!(" of {memory}") };
+    let of = if memory == "unknown" {
+        String::new()
+    } else {
+        format!(" of {memory}")
+    };
     let text = format!(
         "{}: the folios are {word}, so reclaim had to keep them.{}",
         in_vain(facts, tally, whole, &of),
-        mapped_by(facts, |g| if here(g) { folios(g, Verdict::FutilePinned) } else { 0 }),
+        mapped_by(facts, |g| if here(g) {
+            folios(g, Verdict::FutilePinned)
+        } else {
+            0
+        }),
     );
     let advice = match memory {
         "shmem" => {
@@ -155,7 +175,11 @@ fn kinds(facts: &Facts<'_>, verdict: Verdict) -> String {
         .collect();
     kinds.sort_unstable();
     kinds.dedup();
-    if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) }
+    if kinds.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", kinds.join(", "))
+    }
 }
 
 fn same_folios_again(facts: &Facts<'_>) -> Option<Finding> {
@@ -170,12 +194,20 @@ fn same_folios_again(facts: &Facts<'_>) -> Option<Finding> {
         Severity::Info
     };
     let text = if p50 == max {
-        format!("The same {} were unmapped in vain {} times each.", say::counted(h.count, "folio"), say::count(max as u64))
+        format!(
+            "The same {} were unmapped in vain {} times each.",
+            say::counted(h.count, "folio"),
+            say::count(max as u64)
+        )
     } else {
         format!(
             "{} were unmapped in vain, half of them {} or more, the worst {} times.",
             say::counted(h.count, "folio"),
-            if p50 < 2.0 { "once".to_owned() } else { format!("{} times", say::count(p50 as u64)) },
+            if p50 < 2.0 {
+                "once".to_owned()
+            } else {
+                format!("{} times", say::count(p50 as u64))
+            },
             say::count(max as u64),
         )
     };
@@ -190,7 +222,12 @@ fn same_folios_again(facts: &Facts<'_>) -> Option<Finding> {
 
 fn notifier_cost(facts: &Facts<'_>) -> Option<Finding> {
     let calls = facts.capture.notifier.in_futile.filter(|n| *n > 0)?;
-    let h = facts.capture.histograms.notifier_seconds.as_ref().filter(|h| h.count > 0)?;
+    let h = facts
+        .capture
+        .histograms
+        .notifier_seconds
+        .as_ref()
+        .filter(|h| h.count > 0)?;
     let seconds = facts.capture.window.seconds;
     let stalls = h.p99.is_some_and(|p| p.0 >= NOTIFIER_STALL_SECONDS);
     let busy = seconds > 0.0 && h.sum.0 >= NOTIFIER_CPU_SHARE * seconds;
@@ -203,15 +240,28 @@ fn notifier_cost(facts: &Facts<'_>) -> Option<Finding> {
     let text = format!(
         "Futile unmaps called MMU notifiers {} and spent {} there: {} each in the middle, {} at \
          worst.{}",
-        if calls == 1 { "once".to_owned() } else { format!("{} times", say::count(calls)) },
+        if calls == 1 {
+            "once".to_owned()
+        } else {
+            format!("{} times", say::count(calls))
+        },
         say::duration(h.sum.0),
         say::duration(p50),
         say::duration(max),
         listeners(facts),
     );
-    let kvm = facts.capture.subscribers.iter().flatten().any(|s| s.symbol.starts_with("kvm_"));
-    let interval =
-        facts.capture.subscribers.iter().flatten().any(|s| s.symbol == "interval notifiers");
+    let kvm = facts
+        .capture
+        .subscribers
+        .iter()
+        .flatten()
+        .any(|s| s.symbol.starts_with("kvm_"));
+    let interval = facts
+        .capture
+        .subscribers
+        .iter()
+        .flatten()
+        .any(|s| s.symbol == "interval notifiers");
     let mut advice = String::from("Each call makes its subscriber let go of the pages.");
     if kvm {
         advice.push_str(" For KVM that empties the guest's page tables, and vCPUs fault it back.");
@@ -233,7 +283,11 @@ fn listeners(facts: &Facts<'_>) -> String {
     };
     let names: Vec<&str> = all.iter().take(3).map(|s| s.symbol.as_str()).collect();
     let more = all.len().saturating_sub(names.len());
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
     format!(" Subscribed: {}{more}.", names.join(", "))
 }
 
@@ -243,8 +297,12 @@ fn restored(facts: &Facts<'_>) -> Option<Finding> {
         return None;
     }
     let worth = facts.total >= FEW_UNMAPS && is_waste(facts, tally.folios);
-    let lazyfree = facts.tally(Verdict::Restored, |g| g.memory == "lazyfree").folios;
-    let anon = facts.tally(Verdict::Restored, |g| g.memory == "anon").folios;
+    let lazyfree = facts
+        .tally(Verdict::Restored, |g| g.memory == "lazyfree")
+        .folios;
+    let anon = facts
+        .tally(Verdict::Restored, |g| g.memory == "anon")
+        .folios;
     let mut causes = Vec::new();
     if lazyfree > 0 {
         causes.push(format!(
@@ -258,19 +316,25 @@ fn restored(facts: &Facts<'_>) -> Option<Finding> {
             say::count(anon)
         ));
     }
-    let causes =
-        if causes.is_empty() { String::new() } else { format!(": {}", causes.join("; ")) };
+    let causes = if causes.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", causes.join("; "))
+    };
     Some(Finding::new(
         "restored",
-        if worth { Severity::Warning } else { Severity::Info },
+        if worth {
+            Severity::Warning
+        } else {
+            Severity::Info
+        },
         format!(
             "{} of {} left a mapping in place{causes}. Notifiers were called all the same.",
             say::count(tally.folios),
             say::counted(facts.total, "unmap"),
         ),
         "Not futile by name, yet as vain. Memory that a device uses is better neither given to \
-         MADV_FREE nor left for reclaim to find: mlock it. Mappings locked by mlock are put back \
-         as well, once.",
+         MADV_FREE nor left for reclaim to find: mlock it.",
     ))
 }
 
@@ -286,7 +350,11 @@ fn reclaimer_direct(facts: &Facts<'_>) -> Option<Finding> {
         (0, _) => "at a cgroup's limit",
         _ => "by direct reclaim or at a cgroup's limit",
     };
-    let severity = if is_waste(facts, waiting) { Severity::Warning } else { Severity::Info };
+    let severity = if is_waste(facts, waiting) {
+        Severity::Warning
+    } else {
+        Severity::Info
+    };
     Some(Finding::new(
         "reclaimer-direct",
         severity,
@@ -304,12 +372,21 @@ fn reclaimer_direct(facts: &Facts<'_>) -> Option<Finding> {
 
 fn proactive_wastes(facts: &Facts<'_>) -> Option<Finding> {
     const ASKED: [(&str, &str); 3] = [
-        ("proactive", "Leave this cgroup out of what writes memory.reclaim, or ask it for less: \
-          pinned pages can't be had."),
-        ("damon", "Change the DAMOS scheme: filter this cgroup or address range out. Pinned \
-          pages can't be had."),
-        ("madvise", "The program asks for the reclaim of memory that is held. Don't call \
-          MADV_PAGEOUT on it while a device uses it."),
+        (
+            "proactive",
+            "Leave this cgroup out of what writes memory.reclaim, or ask it for less: \
+          pinned pages can't be had.",
+        ),
+        (
+            "damon",
+            "Change the DAMOS scheme: filter this cgroup or address range out. Pinned \
+          pages can't be had.",
+        ),
+        (
+            "madvise",
+            "The program asks for the reclaim of memory that is held. Don't call \
+          MADV_PAGEOUT on it while a device uses it.",
+        ),
     ];
     let (word, asked, advice) = ASKED
         .into_iter()
@@ -361,6 +438,5 @@ fn quiet(facts: &Facts<'_>) -> Option<Finding> {
 /// Whether every futile folio had the references of at least one pin too many.
 pub(crate) fn whole_pins(facts: &Facts<'_>) -> bool {
     let excess = facts.capture.histograms.excess_references.as_ref();
-    facts.measured.by(Hook::Unmap)
-        && excess.and_then(|h| h.min).is_some_and(|min| min.0 >= PIN)
+    facts.measured.by(Hook::Unmap) && excess.and_then(|h| h.min).is_some_and(|min| min.0 >= PIN)
 }

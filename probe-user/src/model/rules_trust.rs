@@ -15,8 +15,15 @@ const LOSS_SHARE: f64 = 0.01;
 
 /// Runs the rules.
 pub(crate) fn findings(facts: &Facts<'_>) -> Vec<Finding> {
-    let rules: [fn(&Facts<'_>) -> Option<Finding>; 7] =
-        [maybe_pinned, undecided, lost_keys, lost_events, missed, unreadable, hook_missing];
+    let rules: [fn(&Facts<'_>) -> Option<Finding>; 7] = [
+        maybe_pinned,
+        undecided,
+        lost_keys,
+        lost_events,
+        missed,
+        unreadable,
+        hook_missing,
+    ];
     rules.into_iter().filter_map(|rule| rule(facts)).collect()
 }
 
@@ -50,7 +57,10 @@ fn maybe_pinned(facts: &Facts<'_>) -> Option<Finding> {
     Some(Finding::new(
         "maybe-pinned",
         Severity::Info,
-        format!("{text}: \"pinned\" is a guess for {} of small folios.", say::counted(guesses, "unmap")),
+        format!(
+            "{text}: \"pinned\" is a guess for {} of small folios.",
+            say::counted(guesses, "unmap")
+        ),
         advice,
     ))
 }
@@ -61,9 +71,15 @@ fn undecided(facts: &Facts<'_>) -> Option<Finding> {
         return None;
     }
     let (severity, why) = if facts.measured.by(Hook::ShrinkList) {
-        (by_share(facts, n), "a probe that it takes didn't run, or the folio couldn't be read")
+        (
+            by_share(facts, n),
+            "a probe that it takes didn't run, or the folio couldn't be read",
+        )
     } else {
-        (Severity::Info, "without hook shrink_list nothing tells what became of the folio")
+        (
+            Severity::Info,
+            "without hook shrink_list nothing tells what became of the folio",
+        )
     };
     Some(Finding::new(
         "undecided",
@@ -76,10 +92,18 @@ fn undecided(facts: &Facts<'_>) -> Option<Finding> {
 /// What each map's losses mean.
 fn losses(lost: &LostCounts) -> Vec<String> {
     [
-        (lost.tasks, "reclaim call", "whose unmaps aren't counted at all"),
+        (
+            lost.tasks,
+            "reclaim call",
+            "whose unmaps aren't counted at all",
+        ),
         (lost.groups, "unmap", "missing from groups and totals"),
         (lost.victims, "mapping", "missing from the victims"),
-        (lost.mappings, "mapping", "beyond what one folio may have, missing from the victims"),
+        (
+            lost.mappings,
+            "mapping",
+            "beyond what one folio may have, missing from the victims",
+        ),
         (lost.folios, "unmap", "missing from unmaps per folio"),
         (lost.subscribers, "notifier call", "without a subscriber"),
     ]
@@ -137,7 +161,13 @@ fn missed(facts: &Facts<'_>) -> Option<Finding> {
     if hooks.is_empty() {
         return None;
     }
-    let worst = facts.capture.hooks.iter().filter_map(|row| row.missed).max().unwrap_or(0);
+    let worst = facts
+        .capture
+        .hooks
+        .iter()
+        .filter_map(|row| row.missed)
+        .max()
+        .unwrap_or(0);
     Some(Finding::new(
         "missed",
         by_share(facts, worst),
@@ -153,7 +183,14 @@ fn unreadable(facts: &Facts<'_>) -> Option<Finding> {
         Finding::new(
             "unreadable",
             by_share(facts, reads),
-            format!("Kernel memory could not be read {}.", if reads == 1 { "once".to_owned() } else { format!("{} times", say::count(reads)) }),
+            format!(
+                "Kernel memory could not be read {}.",
+                if reads == 1 {
+                    "once".to_owned()
+                } else {
+                    format!("{} times", say::count(reads))
+                }
+            ),
             "What it belonged to is unknown or undecided. If this repeats, please report it with \
              the kernel's version.",
         )
@@ -164,23 +201,36 @@ fn hook_missing(facts: &Facts<'_>) -> Option<Finding> {
     let missing: Vec<_> = Hook::ALL
         .into_iter()
         .filter(|hook| *hook != Hook::RefFreeze)
-        .filter_map(|hook| facts.capture.hooks.iter().find(|row| row.name == hook.name()))
+        .filter_map(|hook| {
+            facts
+                .capture
+                .hooks
+                .iter()
+                .find(|row| row.name == hook.name())
+        })
         .filter(|row| matches!(row.state, HookState::Failed | HookState::Unsupported))
         .collect();
     if missing.is_empty() {
         return None;
     }
-    let grave = missing.iter().any(|row| {
-        row.state == HookState::Failed || row.name == Hook::Unmap.name()
-    });
+    let grave = missing
+        .iter()
+        .any(|row| row.state == HookState::Failed || row.name == Hook::Unmap.name());
     let list: Vec<String> = missing
         .iter()
         .map(|row| format!("{} ({})", row.name, measured::depends_on(&row.name)))
         .collect();
     Some(Finding::new(
         "hook-missing",
-        if grave { Severity::Warning } else { Severity::Info },
-        format!("Without its hook an answer is missing or weaker: {}.", list.join("; ")),
+        if grave {
+            Severity::Warning
+        } else {
+            Severity::Info
+        },
+        format!(
+            "Without its hook an answer is missing or weaker: {}.",
+            list.join("; ")
+        ),
         "What depends on them is shown as \"-\", never as 0. pinscope doctor tells hook by hook \
          what can be done.",
     ))
