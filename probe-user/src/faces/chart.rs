@@ -82,17 +82,17 @@ fn value(unit: Unit, v: Number) -> String {
 fn percentiles(h: &HistogramReport) -> String {
     let mut said = Vec::new();
     for (name, p, part) in [
-        ("half at most", h.p50, 2),
-        ("90 % at most", h.p90, 10),
-        ("99 % at most", h.p99, 100),
-        ("99.9 % at most", h.p999, 1000),
+        ("p50", h.p50, 2),
+        ("p90", h.p90, 10),
+        ("p99", h.p99, 100),
+        ("p99.9", h.p999, 1000),
     ] {
         if let Some(p) = p.filter(|_| h.count / part > BEYOND || part == 2) {
             said.push(format!("{name} {}", value(h.unit, p)));
         }
     }
     if let Some(max) = h.max {
-        said.push(format!("all at most {}", value(h.unit, max)));
+        said.push(format!("max {}", value(h.unit, max)));
     }
     said.join(" · ")
 }

@@ -89,6 +89,8 @@ enum Kind {
     Text,
     /// The same, but its beginning is cut off.
     Path,
+    /// Left out where the page is too narrow.
+    Note,
 }
 
 impl Column {
@@ -110,6 +112,13 @@ impl Column {
         Self {
             head,
             kind: Kind::Text,
+        }
+    }
+
+    pub(crate) const fn note(head: &'static str) -> Self {
+        Self {
+            head,
+            kind: Kind::Note,
         }
     }
 
@@ -232,7 +241,15 @@ impl Page {
             }
         }
         let gives = |c: &Column| matches!(c.kind, Kind::Text | Kind::Path);
-        let total = |w: &[usize]| w.iter().map(|w| w + GAP).sum::<usize>();
+        let total = |w: &[usize]| {
+            let used = w.iter().filter(|w| **w > 0);
+            used.map(|w| w + GAP).sum::<usize>()
+        };
+        for i in 0..columns.len() {
+            if columns[i].kind == Kind::Note && total(&widths) > self.style.width {
+                widths[i] = 0;
+            }
+        }
         // The widest of those that give way goes first, down to its head.
         while total(&widths) > self.style.width {
             let widest = (0..columns.len())
@@ -247,6 +264,9 @@ impl Page {
     fn row(&mut self, columns: &[Column], widths: &[usize], cells: &[Span]) {
         let mut spans = Vec::with_capacity(cells.len() * 2);
         for ((column, &width), cell) in columns.iter().zip(widths).zip(cells) {
+            if width == 0 {
+                continue;
+            }
             let text = match column.kind {
                 Kind::Path => cut_start(&cell.text, width),
                 _ => cut_end(&cell.text, width),
@@ -377,8 +397,12 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
                 used += c.width().unwrap_or(0);
                 used > width
             });
-            // A character wider than the line would never fit: it is taken all the same.
+            // A path is rather broken behind a slash. A character wider than the line would never fit: it is taken all the same.
             let at = fits.map_or(rest.len(), |(i, c)| if i == 0 { c.len_utf8() } else { i });
+            let slash = rest[..at].rfind('/').map(|i| i + 1);
+            let at = slash
+                .filter(|i| at < rest.len() && *i > at / 2)
+                .unwrap_or(at);
             line.push_str(&rest[..at]);
             rest = &rest[at..];
             if rest.is_empty() {

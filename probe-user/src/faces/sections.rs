@@ -22,14 +22,14 @@ fn number(n: Option<u64>) -> Span {
 
 /// The verdicts as the table has them: what is in vain first.
 const VERDICTS: [(Verdict, &str); 8] = [
-    (Verdict::FutilePinned, "pinned: kept"),
-    (Verdict::FutileReferenced, "referenced: kept"),
-    (Verdict::Restored, "mapped again at once"),
+    (Verdict::FutilePinned, "pinned"),
+    (Verdict::FutileReferenced, "held, not pinned"),
+    (Verdict::Restored, "notified in vain"),
     (Verdict::Freed, "left its cache"),
-    (Verdict::Writeback, "being written out"),
-    (Verdict::Kept, "dirty, private, raced"),
+    (Verdict::Writeback, "being written"),
+    (Verdict::Kept, "dirty or raced"),
     (Verdict::Migrated, "moved"),
-    (Verdict::Undecided, "no verdict"),
+    (Verdict::Undecided, "not judged"),
 ];
 
 pub(crate) fn verdicts(page: &mut Page, capture: &Capture) {
@@ -57,7 +57,7 @@ pub(crate) fn verdicts(page: &mut Page, capture: &Capture) {
             _ => Ink::Dim,
         };
         let meaning = match verdict {
-            Verdict::FutilePinned if guess => "maybe pinned: kept",
+            Verdict::FutilePinned if guess => "maybe pinned",
             _ => meaning,
         };
         rows.push(vec![
@@ -92,7 +92,7 @@ pub(crate) fn verdicts(page: &mut Page, capture: &Capture) {
             Column::right("pages"),
             Column::right("size"),
             Column::right("notified"),
-            Column::text("the folio"),
+            Column::note("that is"),
         ],
         &rows,
     );
@@ -243,7 +243,7 @@ pub(crate) fn times(page: &mut Page, capture: &Capture) {
     let notifier = h.notifier_seconds.as_ref();
     chart::histogram(
         page,
-        "Time in notifiers, of a futile unmap",
+        "Notifier time of a futile unmap",
         &in_all(notifier),
         notifier,
     );
@@ -356,12 +356,8 @@ pub(crate) fn gaps(page: &mut Page, capture: &Capture) {
         }
         page.heading(title, "");
         for gap in gaps {
-            page.wrapped(
-                "  ",
-                "    ",
-                Ink::Plain,
-                &format!("{}: {}", gap.what, gap.why),
-            );
+            page.wrapped("  ", "  ", Ink::Plain, &gap.what);
+            page.wrapped("    ", "    ", Ink::Dim, &gap.why);
         }
     };
     list("Not measured", &capture.not_measured);
@@ -394,7 +390,7 @@ pub(crate) fn trust(page: &mut Page, capture: &Capture) {
             }
         ),
     });
-    if capture.in_flight > 0 {
+    if capture.in_flight > 0 && capture.unmaps.total.is_some() {
         text.push_str(&format!(
             " At the end {} inside reclaim: what {} unmapping then isn't counted.",
             if capture.in_flight == 1 {
@@ -409,10 +405,17 @@ pub(crate) fn trust(page: &mut Page, capture: &Capture) {
             },
         ));
     }
-    text.push_str(&format!(
-        " Percentiles are right to {:.1} %; counts, sums and extremes are exact.",
-        capture.accuracy.histogram_relative_error * 100.0
-    ));
+    if capture
+        .histograms
+        .unmap_seconds
+        .as_ref()
+        .is_some_and(|h| h.count > 0)
+    {
+        text.push_str(&format!(
+            " Percentiles are right to {:.1} %.",
+            capture.accuracy.histogram_relative_error * 100.0
+        ));
+    }
     page.wrapped("  ", "  ", Ink::Plain, &text);
     let cost = cost(capture);
     if !cost.is_empty() {
@@ -440,7 +443,7 @@ fn cost(capture: &Capture) -> String {
         ));
     }
     if let Some(cpu) = c.cpu_seconds {
-        parts.push(format!("{} of CPU outside", say::duration(cpu)));
+        parts.push(format!("{} of CPU besides", say::duration(cpu)));
     }
     if let Some(rss) = c.rss_bytes {
         parts.push(format!("{} of memory", say::bytes(rss)));
@@ -451,7 +454,9 @@ fn cost(capture: &Capture) -> String {
 fn percent(part: f64) -> String {
     if !part.is_finite() {
         UNKNOWN.to_owned()
-    } else if part > 0.0 && part < 0.0001 {
+    } else if part == 0.0 {
+        "0 %".to_owned()
+    } else if part < 0.0001 {
         "<0.01 %".to_owned()
     } else {
         format!("{:.2} %", part * 100.0)

@@ -87,10 +87,12 @@ fn judge(facts: &Facts<'_>) -> (AnswerWord, String) {
         say::counted(facts.total, "unmap")
     );
     if is_waste(facts, facts.futile) {
-        let lead = if is_waste(facts, facts.pinned) {
+        let lead = if facts.pinned == 0 {
+            "Yes, but not for pins"
+        } else if is_waste(facts, facts.pinned) || facts.pinned >= facts.referenced {
             "Yes"
         } else {
-            "Yes, but not for pins"
+            "Yes, but mostly not for pins"
         };
         let share = say::share(facts.futile, facts.total);
         let cause = cause(facts);

@@ -145,7 +145,7 @@ pub(crate) fn unmaps(measured: Measured, rows: &[Row]) -> Unmaps {
             pages: c.pages,
             notifier_calls: measured.by(Hook::NotifierStart).then_some(c.notifier_calls),
         });
-        if verdict != Verdict::Undecided || c.folios > 0 {
+        if verdict != Verdict::Undecided || (value.is_some() && c.folios > 0) {
             by_verdict.set(verdict, value);
         }
     }

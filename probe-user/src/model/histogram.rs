@@ -180,9 +180,16 @@ fn percentiles(used: &[(usize, u64)], bounds: Bounds) -> [Option<u64>; 4] {
     };
     // hdrhistogram sums in u64; percentiles need no more than the upper bits of such counts.
     let total: u128 = used.iter().map(|(_, n)| u128::from(*n)).sum();
-    let shift = if total > u128::from(u64::MAX) { 64 - COUNT_BITS } else { 0 };
+    let shift = if total > u128::from(u64::MAX) {
+        64 - COUNT_BITS
+    } else {
+        0
+    };
     for &(bucket, n) in used {
-        if hdr.record_n(bounds.middle(bucket), (n >> shift).max(1)).is_err() {
+        if hdr
+            .record_n(bounds.middle(bucket), (n >> shift).max(1))
+            .is_err()
+        {
             return [None; 4];
         }
     }

@@ -106,14 +106,14 @@ fn why(hooks: &[HookStatus], hook: Hook) -> String {
 /// Why a hook isn't active, in words.
 pub fn reason(row: &HookStatus) -> String {
     let state = match row.state {
-        HookState::Active => "is active",
-        HookState::Unsupported => "is unsupported here",
-        HookState::Disabled => "is disabled",
-        HookState::Failed => "failed to attach",
+        HookState::Active => "active",
+        HookState::Unsupported => "unsupported here",
+        HookState::Disabled => "disabled",
+        HookState::Failed => "failed",
     };
     match &row.reason {
-        Some(reason) => format!("hook {} {state}: {reason}", row.name),
-        None => format!("hook {} {state}", row.name),
+        Some(reason) => format!("hook {}, {state}: {reason}", row.name),
+        None => format!("hook {}, {state}", row.name),
     }
 }
 
@@ -161,7 +161,7 @@ pub fn not_measured(hooks: &[HookStatus]) -> Vec<Gap> {
     }
     let migrate = hooks.iter().find(|row| row.name == "try_to_migrate");
     gap(
-        "migration and splits: only reclaim is watched",
+        "migration and splits",
         migrate
             .filter(|row| row.state != HookState::Active)
             .map_or_else(|| "this version watches reclaim only".to_owned(), reason),

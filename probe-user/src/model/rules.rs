@@ -110,7 +110,7 @@ fn futile_pinned(facts: &Facts<'_>, memory: &str) -> Option<Finding> {
         format!(" of {memory}")
     };
     let text = format!(
-        "{}: the folios are {word}, so reclaim had to keep them.{}",
+        "{}: the folios are {word}, and reclaim kept them.{}",
         in_vain(facts, tally, whole, &of),
         mapped_by(facts, |g| if here(g) {
             folios(g, Verdict::FutilePinned)
@@ -123,12 +123,12 @@ fn futile_pinned(facts: &Facts<'_>, memory: &str) -> Option<Finding> {
             "Take the memory off the LRU for as long as a device uses it: mlock it, or use \
              hugetlb, which reclaim never scans. Against pressure from outside its cgroup \
              memory.min or memory.low helps too; against the cgroup's own limit or \
-             memory.reclaim it doesn't. Reclaim (5.10 to 7.2) tests shmem for pins only after \
-             the unmap."
+             memory.reclaim it doesn't. Reclaim, in the kernels from 5.10 to 7.2, looks at a small \
+             shmem folio's references only after the unmap."
         }
         "file" => {
-            "mlock the mapping for as long as a device uses it. Reclaim (5.10 to 7.2) tests \
-             file pages for pins only after the unmap, if at all."
+            "mlock the mapping for as long as a device uses it. Reclaim, in the kernels from 5.10 \
+             to 7.2, looks at the references of file pages only after the unmap."
         }
         "anon" => {
             "Reclaim skips pinned anonymous memory before the unmap, unless it is in the swap \
@@ -152,7 +152,7 @@ fn futile_referenced(facts: &Facts<'_>) -> Option<Finding> {
     }
     let kinds = kinds(facts, Verdict::FutileReferenced);
     let text = format!(
-        "{}: somebody holds references that are not pins{kinds}.{}",
+        "{}: somebody holds references that are not pins.{kinds}{}",
         in_vain(facts, tally, facts.total, ""),
         mapped_by(facts, |g| folios(g, Verdict::FutileReferenced)),
     );
@@ -166,7 +166,7 @@ fn futile_referenced(facts: &Facts<'_>) -> Option<Finding> {
     ))
 }
 
-/// ` (shmem, anon)`: the kinds of memory with `verdict`.
+/// ` Memory: anon, shmem.`: the kinds of memory with `verdict`.
 fn kinds(facts: &Facts<'_>, verdict: Verdict) -> String {
     let mut kinds: Vec<&str> = facts
         .groups()
@@ -178,45 +178,41 @@ fn kinds(facts: &Facts<'_>, verdict: Verdict) -> String {
     if kinds.is_empty() {
         String::new()
     } else {
-        format!(" ({})", kinds.join(", "))
+        format!(" Memory: {}.", kinds.join(", "))
     }
 }
 
 fn same_folios_again(facts: &Facts<'_>) -> Option<Finding> {
     let h = facts.capture.histograms.unmaps_per_folio.as_ref()?;
-    let (p50, max) = (h.p50?.0, h.max?.0);
-    if h.count < FEW_UNMAPS || max < AGAIN {
+    let max = h.max?.0;
+    // Buckets this small hold one value each.
+    let often = h.buckets.iter().filter(|(upper, _)| upper.0 >= AGAIN);
+    let again = often.fold(0, |n: u64, (_, folios)| n.saturating_add(*folios));
+    if h.count < FEW_UNMAPS || again == 0 {
         return None;
     }
-    let severity = if p50 >= AGAIN && is_waste(facts, facts.futile) {
+    let most = again.saturating_mul(2) >= h.count;
+    let severity = if most && is_waste(facts, facts.futile) {
         Severity::Warning
     } else {
         Severity::Info
     };
-    let text = if p50 == max {
-        format!(
-            "The same {} were unmapped in vain {} times each.",
-            say::counted(h.count, "folio"),
-            say::count(max as u64)
-        )
+    let worst = if max > AGAIN {
+        format!(" or more, the worst {} times", say::count(max as u64))
     } else {
-        format!(
-            "{} were unmapped in vain, half of them {} or more, the worst {} times.",
-            say::counted(h.count, "folio"),
-            if p50 < 2.0 {
-                "once".to_owned()
-            } else {
-                format!("{} times", say::count(p50 as u64))
-            },
-            say::count(max as u64),
-        )
+        String::new()
     };
+    let text = format!(
+        "{} of the {} that were unmapped in vain were so {AGAIN} times{worst}.",
+        say::count(again),
+        say::counted(h.count, "folio"),
+    );
     Some(Finding::new(
         "same-folios-again",
         severity,
         text,
-        "These references last longer than reclaim's rounds. Every round pays again: the unmap, \
-         the notifiers, and the faults that map the folio back.",
+        "Round after round finds the same memory held. Each pays again: for the unmap, the \
+         notifiers, and the faults that mapped the folio back before.",
     ))
 }
 
@@ -238,8 +234,8 @@ fn notifier_cost(facts: &Facts<'_>) -> Option<Finding> {
     };
     let (p50, max) = (h.p50.unwrap_or_default().0, h.max.unwrap_or_default().0);
     let text = format!(
-        "Futile unmaps called MMU notifiers {} and spent {} there: {} each in the middle, {} at \
-         worst.{}",
+        "Futile unmaps called MMU notifiers {} and spent {} there: in the median {} an unmap, at \
+         worst {}.{}",
         if calls == 1 {
             "once".to_owned()
         } else {
@@ -264,7 +260,10 @@ fn notifier_cost(facts: &Facts<'_>) -> Option<Finding> {
         .any(|s| s.symbol == "interval notifiers");
     let mut advice = String::from("Each call makes its subscriber let go of the pages.");
     if kvm {
-        advice.push_str(" For KVM that empties the guest's page tables, and vCPUs fault it back.");
+        advice.push_str(
+            " KVM drops them from the guest's second-level page tables (EPT, NPT), and vCPUs \
+             fault them in again.",
+        );
     }
     if interval {
         advice.push_str(
@@ -272,7 +271,7 @@ fn notifier_cost(facts: &Facts<'_>) -> Option<Finding> {
              and GPUs do: a device may stop until the call is through.",
         );
     }
-    advice.push_str(" The cost goes with the futile unmaps.");
+    advice.push_str(" The cost ends with the futile unmaps.");
     Some(Finding::new("notifier-cost", severity, text, advice))
 }
 
@@ -321,6 +320,23 @@ fn restored(facts: &Facts<'_>) -> Option<Finding> {
     } else {
         format!(": {}", causes.join("; "))
     };
+    let calls = facts
+        .capture
+        .unmaps
+        .by_verdict
+        .get(Verdict::Restored)
+        .copied()
+        .flatten();
+    let notified = calls
+        .and_then(|t| t.notifier_calls)
+        .filter(|n| *n > 0)
+        .map(|n| {
+            format!(
+                " {} came of it for nothing.",
+                say::counted(n, "notifier call")
+            )
+        })
+        .unwrap_or_default();
     Some(Finding::new(
         "restored",
         if worth {
@@ -329,7 +345,7 @@ fn restored(facts: &Facts<'_>) -> Option<Finding> {
             Severity::Info
         },
         format!(
-            "{} of {} left a mapping in place{causes}. Notifiers were called all the same.",
+            "{} of {} left a mapping in place{causes}.{notified}",
             say::count(tally.folios),
             say::counted(facts.total, "unmap"),
         ),

@@ -6,7 +6,7 @@ use super::{
     answer::FEW_UNMAPS,
     facts::Facts,
     findings::{Finding, Severity},
-    measured, rules, say,
+    rules, say,
 };
 use crate::snapshot::{HookState, LostCounts};
 
@@ -216,10 +216,7 @@ fn hook_missing(facts: &Facts<'_>) -> Option<Finding> {
     let grave = missing
         .iter()
         .any(|row| row.state == HookState::Failed || row.name == Hook::Unmap.name());
-    let list: Vec<String> = missing
-        .iter()
-        .map(|row| format!("{} ({})", row.name, measured::depends_on(&row.name)))
-        .collect();
+    let names: Vec<&str> = missing.iter().map(|row| row.name.as_str()).collect();
     Some(Finding::new(
         "hook-missing",
         if grave {
@@ -228,10 +225,15 @@ fn hook_missing(facts: &Facts<'_>) -> Option<Finding> {
             Severity::Info
         },
         format!(
-            "Without its hook an answer is missing or weaker: {}.",
-            list.join("; ")
+            "{} not attached: {}.",
+            if let [_] = names[..] {
+                "A hook is"
+            } else {
+                "Some hooks are"
+            },
+            names.join(", ")
         ),
-        "What depends on them is shown as \"-\", never as 0. pinscope doctor tells hook by hook \
-         what can be done.",
+        "What depends on it is shown as \"-\", never as 0; what is missing or weaker stands \
+         below. pinscope doctor tells hook by hook what can be done.",
     ))
 }

@@ -327,7 +327,7 @@ pub(crate) fn missing_hooks() -> Snapshot {
         &mut s,
         Hook::NotifierStart,
         HookState::Failed,
-        "attaching failed: EBUSY",
+        "EBUSY: something else is attached",
     );
     without(
         &mut s,
