@@ -379,14 +379,14 @@ pub(crate) fn trust(page: &mut Page, capture: &Capture) {
     let known: Vec<u64> = capture.hooks.iter().filter_map(|h| h.missed).collect();
     let missed = known.iter().fold(0u64, |a, b| a.saturating_add(*b));
     text.push_str(&match (known.is_empty(), missed) {
-        (true, _) => " Whether probes were missed can't be known.".to_owned(),
-        (_, 0) => " No probe is known to have been missed.".to_owned(),
+        (true, _) => " Whether calls went unseen can't be known.".to_owned(),
+        (_, 0) => " No call is known to have gone unseen.".to_owned(),
         (_, n) => format!(
-            " {} missed.",
+            " {} went unseen.",
             if n == 1 {
-                "1 probe was".to_owned()
+                "1 call or return".to_owned()
             } else {
-                format!("{} probes were", say::count(n))
+                format!("{} calls or returns", say::count(n))
             }
         ),
     });

@@ -261,8 +261,8 @@ fn notifier_cost(facts: &Facts<'_>) -> Option<Finding> {
     let mut advice = String::from("Each call makes its subscriber let go of the pages.");
     if kvm {
         advice.push_str(
-            " KVM drops them from the guest's second-level page tables (EPT, NPT), and vCPUs \
-             fault them in again.",
+            " KVM takes those that a guest uses out of its second-level page tables (EPT, \
+             NPT), and vCPUs fault them in again.",
         );
     }
     if interval {

@@ -8,7 +8,7 @@ use super::{
     findings::{Finding, Severity},
     rules, say,
 };
-use crate::snapshot::{HookState, LostCounts};
+use crate::snapshot::{Attach, HookState, LostCounts};
 
 /// Losses beyond this part of all unmaps may change the answers: 1 %.
 const LOSS_SHARE: f64 = 0.01;
@@ -168,12 +168,22 @@ fn missed(facts: &Facts<'_>) -> Option<Finding> {
         .filter_map(|row| row.missed)
         .max()
         .unwrap_or(0);
+    let kretprobes = facts
+        .capture
+        .hooks
+        .iter()
+        .any(|row| row.attach == Some(Attach::Kprobe) && row.missed.is_some_and(|n| n > 0));
+    let hint = if kretprobes {
+        " kretprobes are skipped when too many calls are open at a time; BTF trampolines (fentry) \
+         are not."
+    } else {
+        ""
+    };
     Some(Finding::new(
         "missed",
         by_share(facts, worst),
-        format!("The kernel skipped probes: {}.", hooks.join(", ")),
-        "kretprobes are skipped when too many calls are open at a time, any probe when it nests \
-         in another. Where the kernel has BTF trampolines (fentry), those miss less.",
+        format!("Calls or returns went unseen: {}.", hooks.join(", ")),
+        format!("What they would have told is not counted, or undecided.{hint}"),
     ))
 }
 
@@ -227,13 +237,13 @@ fn hook_missing(facts: &Facts<'_>) -> Option<Finding> {
         format!(
             "{} not attached: {}.",
             if let [_] = names[..] {
-                "A hook is"
+                "One hook is"
             } else {
                 "Some hooks are"
             },
             names.join(", ")
         ),
-        "What depends on it is shown as \"-\", never as 0; what is missing or weaker stands \
+        "What depends on them is shown as \"-\", never as 0; what is missing or weaker stands \
          below. pinscope doctor tells hook by hook what can be done.",
     ))
 }

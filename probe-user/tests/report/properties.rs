@@ -73,22 +73,21 @@ fn group() -> impl Strategy<Value = (Group, [Counts; Verdict::COUNT])> {
 }
 
 fn histogram() -> impl Strategy<Value = Histogram> {
-    let buckets = prop::collection::vec(
-        prop_oneof![3 => Just(0), 1 => number()],
-        0..hist::BUCKETS + 9,
-    );
-    (
-        number(),
-        any::<Option<u64>>(),
-        any::<Option<u64>>(),
-        buckets,
+    let used = prop::collection::btree_map(0..hist::BUCKETS + 9, number(), 0..16);
+    (number(), any::<Option<u64>>(), any::<Option<u64>>(), used).prop_map(
+        |(sum, min, max, used)| {
+            let mut buckets = vec![0; used.keys().last().map_or(0, |last| last + 1)];
+            for (index, n) in used {
+                buckets[index] = n;
+            }
+            Histogram {
+                sum,
+                min,
+                max,
+                buckets,
+            }
+        },
     )
-        .prop_map(|(sum, min, max, buckets)| Histogram {
-            sum,
-            min,
-            max,
-            buckets,
-        })
 }
 
 fn by_verdict() -> impl Strategy<Value = BTreeMap<Verdict, Histogram>> {
