@@ -1,1 +1,16 @@
-//! faces
+//! How captures, checks and progress look: text for people, JSON and NDJSON for programs.
+//!
+//! Faces read the [`crate::model`] and nothing else, and write where they are told to.
+
+pub mod doctor;
+pub mod json;
+pub mod ndjson;
+pub mod page;
+pub mod progress;
+pub mod selftest;
+pub mod text;
+
+mod chart;
+mod sections;
+
+pub use page::Style;
