@@ -32,7 +32,10 @@ pub struct Burst {
 /// Touches and reclaims a memfd that io_uring pins, `options.rounds` times, and nothing else
 /// within the time taken. Every page is unmapped in vain on every round.
 pub fn burst(options: &Options) -> Result<Burst> {
-    let subscriber = options.subscriber.then(Subscriber::open).and_then(std::result::Result::ok);
+    let subscriber = options
+        .subscriber
+        .then(Subscriber::open)
+        .and_then(std::result::Result::ok);
     let _cpu = CpuPin::here()?;
     let region = Region::new(Memory::Memfd, options.pages, &options.directory)?;
     region.touch(1);

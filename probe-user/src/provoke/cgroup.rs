@@ -59,13 +59,19 @@ impl Cgroup {
         let text = std::fs::read_to_string("/proc/self/cgroup").ok()?;
         let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
         let directory = Path::new(MOUNT).join(path.trim_start_matches('/'));
-        directory.is_dir().then_some(Self { directory, made: Vec::new() })
+        directory.is_dir().then_some(Self {
+            directory,
+            made: Vec::new(),
+        })
     }
 
     /// Its path and id.
     #[must_use]
     pub fn name(&self) -> CgroupName {
-        let relative = self.directory.strip_prefix(MOUNT).unwrap_or(&self.directory);
+        let relative = self
+            .directory
+            .strip_prefix(MOUNT)
+            .unwrap_or(&self.directory);
         CgroupName {
             path: format!("/{}", relative.display()),
             id: std::fs::metadata(&self.directory).map_or(0, |meta| meta.ino()),
@@ -116,11 +122,19 @@ impl Cgroup {
     /// How many bytes of swap it and those above it may still use; None without a limit.
     pub(crate) fn swap_headroom(&self) -> Option<u64> {
         let mut least: Option<u64> = None;
-        for directory in self.directory.ancestors().take_while(|path| path.starts_with(MOUNT)) {
-            let cgroup = Self { directory: directory.to_path_buf(), made: Vec::new() };
-            if let (Ok(max), Ok(current)) =
-                (cgroup.number("memory.swap.max"), cgroup.number("memory.swap.current"))
-            {
+        for directory in self
+            .directory
+            .ancestors()
+            .take_while(|path| path.starts_with(MOUNT))
+        {
+            let cgroup = Self {
+                directory: directory.to_path_buf(),
+                made: Vec::new(),
+            };
+            if let (Ok(max), Ok(current)) = (
+                cgroup.number("memory.swap.max"),
+                cgroup.number("memory.swap.current"),
+            ) {
                 let left = max.saturating_sub(current);
                 least = Some(least.map_or(left, |least| least.min(left)));
             }
@@ -131,7 +145,10 @@ impl Cgroup {
     fn number(&self, file: &str) -> Result<u64> {
         let text = self.read(file)?;
         text.parse().map_err(|_| {
-            Error::lacking(format!("{file} is {text:?}, not a number"), "set a limit there")
+            Error::lacking(
+                format!("{file} is {text:?}, not a number"),
+                "set a limit there",
+            )
         })
     }
 }

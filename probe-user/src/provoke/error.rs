@@ -76,12 +76,19 @@ pub enum Error {
 impl Error {
     /// A failed system call.
     pub(crate) fn system(action: impl Into<String>, errno: Errno, remedy: &'static str) -> Self {
-        Self::System { action: action.into(), errno, remedy }
+        Self::System {
+            action: action.into(),
+            errno,
+            remedy,
+        }
     }
 
     /// Something the machine lacks.
     pub(crate) fn lacking(reason: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self::NotApplicable { reason: reason.into(), remedy: remedy.into() }
+        Self::NotApplicable {
+            reason: reason.into(),
+            remedy: remedy.into(),
+        }
     }
 
     /// True where the machine, not the program, is the reason (exit status 77).
@@ -98,5 +105,10 @@ pub(crate) fn at_file(
     remedy: &'static str,
 ) -> impl FnOnce(std::io::Error) -> Error {
     let path = path.into();
-    move |source| Error::File { action, path, source, remedy }
+    move |source| Error::File {
+        action,
+        path,
+        source,
+        remedy,
+    }
 }

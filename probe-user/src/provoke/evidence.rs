@@ -52,13 +52,15 @@ impl Snapshot {
     #[must_use]
     pub fn take() -> Self {
         let text = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
-        let mut snapshot = Self { vmstat: parse_vmstat(&text), ..Self::default() };
+        let mut snapshot = Self {
+            vmstat: parse_vmstat(&text),
+            ..Self::default()
+        };
         if let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) {
             snapshot.minor_faults = usage.minor_page_faults().unsigned_abs();
             snapshot.major_faults = usage.major_page_faults().unsigned_abs();
-            let seconds = |time: nix::sys::time::TimeVal| {
-                time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6
-            };
+            let seconds =
+                |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
             snapshot.user_seconds = seconds(usage.user_time());
             snapshot.system_seconds = seconds(usage.system_time());
         }
@@ -153,7 +155,10 @@ impl PageTable {
         let in_memory = map.in_memory()?;
         let mut answer = [Pages::default(); 2];
         for (page, (entry, in_memory)) in bytes.chunks_exact(8).zip(in_memory).enumerate() {
-            let entry = entry.iter().rev().fold(0_u64, |word, &byte| word << 8 | u64::from(byte));
+            let entry = entry
+                .iter()
+                .rev()
+                .fold(0_u64, |word, &byte| word << 8 | u64::from(byte));
             answer[usize::from(!chosen(page))] += classify(entry, in_memory);
         }
         Ok(answer)
@@ -213,10 +218,13 @@ mod tests {
     #[test]
     fn vmstat_is_read_by_prefix() {
         let parsed = parse_vmstat("nr_free_pages 4\npgactivate 17\npgsteal_kswapd 3\nx\n");
-        assert_eq!(parsed.into_iter().collect::<Vec<_>>(), [
-            ("pgactivate".to_owned(), 17),
-            ("pgsteal_kswapd".to_owned(), 3)
-        ]);
+        assert_eq!(
+            parsed.into_iter().collect::<Vec<_>>(),
+            [
+                ("pgactivate".to_owned(), 17),
+                ("pgsteal_kswapd".to_owned(), 3)
+            ]
+        );
     }
 
     #[test]

@@ -48,7 +48,11 @@ impl Mapping {
             )
         };
         let start = start.map_err(|errno| cannot_map(length, errno))?;
-        Ok(Self { start, pages, page_size })
+        Ok(Self {
+            start,
+            pages,
+            page_size,
+        })
     }
 
     /// Maps the first `pages` pages of a file, shared, read and write.
@@ -68,7 +72,11 @@ impl Mapping {
             )
         };
         let start = start.map_err(|errno| cannot_map(length, errno))?;
-        Ok(Self { start, pages, page_size })
+        Ok(Self {
+            start,
+            pages,
+            page_size,
+        })
     }
 
     /// How many pages it has.
@@ -111,7 +119,13 @@ impl Mapping {
         }
         // SAFETY: the page lies within the mapping, which is readable and lives as long as
         // `self`.
-        unsafe { self.start.as_ptr().cast::<u8>().add(page * self.page_size).read_volatile() }
+        unsafe {
+            self.start
+                .as_ptr()
+                .cast::<u8>()
+                .add(page * self.page_size)
+                .read_volatile()
+        }
     }
 
     /// Gives the kernel advice about a run of pages.
@@ -137,7 +151,11 @@ impl Mapping {
             )
         };
         Errno::result(result).map_err(|errno| {
-            Error::system("asking which pages are in memory (mincore)", errno, "please report it")
+            Error::system(
+                "asking which pages are in memory (mincore)",
+                errno,
+                "please report it",
+            )
         })?;
         Ok(answer.into_iter().map(|byte| byte & 1 == 1).collect())
     }
@@ -145,7 +163,10 @@ impl Mapping {
     /// The addresses of a run of pages, for registration with a ring.
     pub(crate) fn iovec(&self, run: &Range<usize>) -> libc::iovec {
         let (start, length) = self.part(run);
-        libc::iovec { iov_base: start.as_ptr(), iov_len: length }
+        libc::iovec {
+            iov_base: start.as_ptr(),
+            iov_len: length,
+        }
     }
 
     /// Splices runs of pages into a pipe: it then holds a reference on each of them.
@@ -185,13 +206,14 @@ impl Drop for Mapping {
 /// The length in bytes of that many pages, and the size of one.
 fn length_of(pages: usize) -> Result<(NonZeroUsize, usize)> {
     let page_size = page_size();
-    let length = pages.checked_mul(page_size).and_then(NonZeroUsize::new).ok_or(
-        Error::OutOfRange {
+    let length = pages
+        .checked_mul(page_size)
+        .and_then(NonZeroUsize::new)
+        .ok_or(Error::OutOfRange {
             what: "the number of pages",
             got: pages as u64,
             allowed: "1 to the size of the address space",
-        },
-    )?;
+        })?;
     Ok((length, page_size))
 }
 
@@ -214,7 +236,10 @@ mod tests {
             map.write(page, 7 + page as u8);
         }
         map.write(3, 1);
-        assert_eq!([map.read(0), map.read(1), map.read(2), map.read(3)], [7, 8, 9, 0]);
+        assert_eq!(
+            [map.read(0), map.read(1), map.read(2), map.read(3)],
+            [7, 8, 9, 0]
+        );
     }
 
     #[test]

@@ -84,7 +84,11 @@ impl Region {
         // swap-in brings along and that then lie on the LRU unmapped.
         map.advise(&(0..pages), MmapAdvise::MADV_RANDOM)
             .map_err(|errno| advice_failed("MADV_RANDOM", errno))?;
-        Ok(Self { memory, map: Rc::new(map), file })
+        Ok(Self {
+            memory,
+            map: Rc::new(map),
+            file,
+        })
     }
 
     /// What it is made of.
@@ -136,7 +140,9 @@ impl Region {
     pub fn read_back(&self, runs: &[Range<usize>], stamp: u8) -> u64 {
         let stamped = matches!(self.memory, Memory::Anon | Memory::Memfd);
         let pages = runs.iter().cloned().flatten();
-        pages.filter(|&page| self.map.read(page) != stamp && stamped).count() as u64
+        pages
+            .filter(|&page| self.map.read(page) != stamp && stamped)
+            .count() as u64
     }
 
     /// Forgets pages, so that the next touch makes new folios of them.
@@ -152,7 +158,9 @@ impl Region {
             Memory::File => return Ok(()),
         };
         for run in runs {
-            self.map.advise(run, advice).map_err(|errno| advice_failed(name, errno))?;
+            self.map
+                .advise(run, advice)
+                .map_err(|errno| advice_failed(name, errno))?;
         }
         Ok(())
     }
@@ -178,15 +186,16 @@ pub fn default_directory() -> PathBuf {
 
 fn new_memfd(pages: usize) -> Result<File> {
     let fd = memfd_create(c"pinscope-provoke", MFdFlags::MFD_CLOEXEC).map_err(|errno| {
-        Error::system("making a memfd", errno, "raise the limit of open files (ulimit -n)")
+        Error::system(
+            "making a memfd",
+            errno,
+            "raise the limit of open files (ulimit -n)",
+        )
     })?;
     let file = File::from(fd);
     let length = pages as u64 * super::mapping::page_size() as u64;
-    file.set_len(length).map_err(at_file(
-        "making room in",
-        "a memfd",
-        "ask for fewer pages",
-    ))?;
+    file.set_len(length)
+        .map_err(at_file("making room in", "a memfd", "ask for fewer pages"))?;
     Ok(file)
 }
 
@@ -213,17 +222,25 @@ fn new_file(pages: usize, directory: &Path) -> Result<File> {
     let full = "make room there, or name another directory by --dir";
     let page = vec![0x5a_u8; page_size];
     for _ in 0..pages {
-        file.write_all(&page).map_err(at_file("writing a file in", directory, full))?;
+        file.write_all(&page)
+            .map_err(at_file("writing a file in", directory, full))?;
     }
-    file.sync_all().map_err(at_file("syncing a file in", directory, full))?;
-    file.seek(SeekFrom::Start(0)).map_err(at_file("rewinding a file in", directory, full))?;
+    file.sync_all()
+        .map_err(at_file("syncing a file in", directory, full))?;
+    file.seek(SeekFrom::Start(0))
+        .map_err(at_file("rewinding a file in", directory, full))?;
     // The pages of the writing are large folios on some kernels, and carry buffers. Drop them:
     // the mapping's faults then read each page on its own.
-    for advice in
-        [PosixFadviseAdvice::POSIX_FADV_DONTNEED, PosixFadviseAdvice::POSIX_FADV_RANDOM]
-    {
+    for advice in [
+        PosixFadviseAdvice::POSIX_FADV_DONTNEED,
+        PosixFadviseAdvice::POSIX_FADV_RANDOM,
+    ] {
         posix_fadvise(&file, 0, 0, advice).map_err(|errno| {
-            Error::system("dropping a file from the page cache", errno, "please report it")
+            Error::system(
+                "dropping a file from the page cache",
+                errno,
+                "please report it",
+            )
         })?;
     }
     Ok(file)
@@ -234,14 +251,19 @@ fn unlinked_file(directory: &Path) -> Result<File> {
     let remedy = "name a directory you may write to by --dir";
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
-    if let Ok(file) = options.clone().custom_flags(libc::O_TMPFILE).open(directory) {
+    if let Ok(file) = options
+        .clone()
+        .custom_flags(libc::O_TMPFILE)
+        .open(directory)
+    {
         return Ok(file);
     }
     let path = directory.join(format!(".pinscope-provoke-{}", std::process::id()));
-    let file = options
-        .create_new(true)
-        .open(&path)
-        .map_err(at_file("making a file in", directory, remedy))?;
+    let file = options.create_new(true).open(&path).map_err(at_file(
+        "making a file in",
+        directory,
+        remedy,
+    ))?;
     std::fs::remove_file(&path).map_err(at_file("unlinking", &path, remedy))?;
     Ok(file)
 }
@@ -268,7 +290,11 @@ mod tests {
             assert_eq!(region.read_back(&odd, 9), 0);
             region.forget(&odd).unwrap();
             assert_eq!(region.read_back(&odd, 0), 0, "{memory:?}");
-            assert_eq!(region.read_back(&Subset::EverySecond.runs(8), 9), 0, "{memory:?}");
+            assert_eq!(
+                region.read_back(&Subset::EverySecond.runs(8), 9),
+                0,
+                "{memory:?}"
+            );
         }
     }
 

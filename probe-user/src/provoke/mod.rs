@@ -10,12 +10,16 @@
 //! neither files nor cgroups behind. [`pressure`] is for guests under test: it puts the whole
 //! machine, or cgroups of its own, under memory pressure.
 
+pub mod balloon;
 mod burst;
 mod cgroup;
+pub mod child;
+pub mod demo;
 mod error;
 mod evidence;
 mod mapping;
 mod memory;
+pub mod pressure;
 mod reclaim;
 mod reference;
 mod scenario;

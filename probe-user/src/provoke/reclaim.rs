@@ -37,7 +37,8 @@ impl CpuPin {
             .map_err(|errno| failed("asking for the thread's CPUs", errno))?;
         let cpu = sched_getcpu().map_err(|errno| failed("asking for the CPU", errno))?;
         let mut only = CpuSet::new();
-        only.set(cpu).map_err(|errno| failed("naming one CPU", errno))?;
+        only.set(cpu)
+            .map_err(|errno| failed("naming one CPU", errno))?;
         sched_setaffinity(thread, &only)
             .map_err(|errno| failed("staying on one CPU (sched_setaffinity)", errno))?;
         Ok(Self { cpu, before })

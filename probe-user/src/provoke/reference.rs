@@ -74,7 +74,12 @@ impl Subset {
     /// Its pages out of `pages`, as runs of neighbours.
     #[must_use]
     pub fn runs(self, pages: usize) -> Vec<Range<usize>> {
-        let single = |first: usize| (first..pages).step_by(2).map(|page| page..page + 1).collect();
+        let single = |first: usize| {
+            (first..pages)
+                .step_by(2)
+                .map(|page| page..page + 1)
+                .collect()
+        };
         match self {
             Self::None => Vec::new(),
             Self::All if pages == 0 => Vec::new(),
@@ -117,14 +122,20 @@ impl References {
         let map = Rc::clone(region.mapping());
         let (held, pages) = match reference {
             Reference::None => (Held::Nothing, 0),
-            Reference::IoUring => {
-                (Held::Rings(register(&map, &runs)?), subset.count(region.pages()))
-            }
-            Reference::Vmsplice => {
-                (Held::Pipes(splice(&map, &runs)?), subset.count(region.pages()))
-            }
+            Reference::IoUring => (
+                Held::Rings(register(&map, &runs)?),
+                subset.count(region.pages()),
+            ),
+            Reference::Vmsplice => (
+                Held::Pipes(splice(&map, &runs)?),
+                subset.count(region.pages()),
+            ),
         };
-        Ok(Self { held, pages, _map: map })
+        Ok(Self {
+            held,
+            pages,
+            _map: map,
+        })
     }
 
     /// On how many pages references are held: one on each.
@@ -175,7 +186,11 @@ fn ring_refused(error: &std::io::Error) -> Error {
             "the limit of locked memory is too small for the buffers",
             "raise it (ulimit -l unlimited), run as root, or ask for fewer pages",
         ),
-        _ => Error::system("registering buffers with io_uring", errno, "ask for fewer pages"),
+        _ => Error::system(
+            "registering buffers with io_uring",
+            errno,
+            "ask for fewer pages",
+        ),
     }
 }
 
@@ -199,7 +214,11 @@ fn splice(map: &Mapping, runs: &[Range<usize>]) -> Result<Vec<(PipeReader, PipeW
     for group in group(&cut(runs, slots), slots) {
         let (reader, writer) = std::io::pipe().map_err(|error| {
             let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
-            Error::system("making a pipe", errno, "raise the limit of open files (ulimit -n)")
+            Error::system(
+                "making a pipe",
+                errno,
+                "raise the limit of open files (ulimit -n)",
+            )
         })?;
         fcntl(&writer, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES as i32)).map_err(|errno| {
             Error::system(
@@ -263,7 +282,12 @@ mod tests {
     #[test]
     fn a_subset_and_its_complement_are_everything_once() {
         for pages in [0, 1, 2, 7, 256] {
-            for subset in [Subset::None, Subset::All, Subset::EverySecond, Subset::EveryOther] {
+            for subset in [
+                Subset::None,
+                Subset::All,
+                Subset::EverySecond,
+                Subset::EveryOther,
+            ] {
                 let mut all: Vec<usize> = subset.runs(pages).into_iter().flatten().collect();
                 assert_eq!(all.len(), subset.count(pages), "{subset:?} of {pages}");
                 all.extend(subset.complement().runs(pages).into_iter().flatten());
@@ -278,7 +302,11 @@ mod tests {
         let pieces = cut(&[0..10, 12..13, 20..25], 4);
         assert_eq!(pieces, [0..4, 4..8, 8..10, 12..13, 20..24, 24..25]);
         let groups = group(&pieces, 4);
-        assert!(groups.iter().all(|group| group.iter().map(|run| run.len()).sum::<usize>() <= 4));
+        assert!(
+            groups
+                .iter()
+                .all(|group| group.iter().map(|run| run.len()).sum::<usize>() <= 4)
+        );
         assert_eq!(groups.concat(), pieces);
     }
 

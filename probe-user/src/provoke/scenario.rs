@@ -95,7 +95,12 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { pages: 256, rounds: 4, directory: default_directory(), subscriber: true }
+        Self {
+            pages: 256,
+            rounds: 4,
+            directory: default_directory(),
+            subscriber: true,
+        }
     }
 }
 
@@ -113,12 +118,17 @@ pub struct Outcome {
 impl Scenario {
     /// The scenario of that name.
     pub fn named(name: &str) -> Result<&'static Self> {
-        SCENARIOS.iter().find(|scenario| scenario.name == name).ok_or_else(|| {
-            Error::UnknownScenario {
+        SCENARIOS
+            .iter()
+            .find(|scenario| scenario.name == name)
+            .ok_or_else(|| Error::UnknownScenario {
                 name: name.to_owned(),
-                known: SCENARIOS.iter().map(|s| s.name).collect::<Vec<_>>().join(", "),
-            }
-        })
+                known: SCENARIOS
+                    .iter()
+                    .map(|s| s.name)
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            })
     }
 
     /// How many of `pages` pages are referenced.
@@ -224,7 +234,12 @@ impl Scenario {
             disagreements: Vec::new(),
         };
         truth.disagreements = truth.disagree();
-        Ok(Outcome { truth, _references: references, _region: region, _subscriber: subscriber })
+        Ok(Outcome {
+            truth,
+            _references: references,
+            _region: region,
+            _subscriber: subscriber,
+        })
     }
 
     /// The rounds: touch, reclaim, look.
@@ -249,7 +264,12 @@ impl Scenario {
             damaged_pages += region.read_back(&others, stamp);
             region.forget(&others)?;
         }
-        Ok(Evidence { referenced, unreferenced, damaged_pages, change: Snapshot::take().since(&before) })
+        Ok(Evidence {
+            referenced,
+            unreferenced,
+            damaged_pages,
+            change: Snapshot::take().since(&before),
+        })
     }
 
     /// How often `__remove_mapping` returns 0 for this memory. Only clean pages get that far.
@@ -257,13 +277,21 @@ impl Scenario {
         let futile = |expectation: &&Expectation| {
             expectation.verdicts == [Verdict::FutileReferenced] && self.memory == Memory::File
         };
-        expected.iter().filter(futile).map(|expectation| expectation.min).sum()
+        expected
+            .iter()
+            .filter(futile)
+            .map(|expectation| expectation.min)
+            .sum()
     }
 }
 
 fn check_range(what: &'static str, got: u64, most: u64) -> Result<()> {
     if got == 0 || got > most {
-        return Err(Error::OutOfRange { what, got, allowed: "1 to some millions" });
+        return Err(Error::OutOfRange {
+            what,
+            got,
+            allowed: "1 to some millions",
+        });
     }
     Ok(())
 }
@@ -283,27 +311,38 @@ mod tests {
     #[test]
     fn names_are_unique_and_found() {
         for scenario in SCENARIOS {
-            assert!(std::ptr::eq(Scenario::named(scenario.name).unwrap(), scenario));
+            assert!(std::ptr::eq(
+                Scenario::named(scenario.name).unwrap(),
+                scenario
+            ));
         }
         let error = Scenario::named("memfd-stapled").unwrap_err().to_string();
-        assert!(error.contains("memfd-stapled") && error.contains("lazyfree-get"), "{error}");
+        assert!(
+            error.contains("memfd-stapled") && error.contains("lazyfree-get"),
+            "{error}"
+        );
     }
 
     #[test]
     fn halves_split_exactly() {
         let half = Scenario::named("memfd-half-pin").unwrap();
         let expected = half.expectations(255, 3, true);
-        assert_eq!(expected.iter().map(|e| (e.min, e.max)).collect::<Vec<_>>(), [
-            (128 * 3, 128 * 3),
-            (127 * 3, 127 * 3)
-        ]);
+        assert_eq!(
+            expected.iter().map(|e| (e.min, e.max)).collect::<Vec<_>>(),
+            [(128 * 3, 128 * 3), (127 * 3, 127 * 3)]
+        );
         assert_eq!(expected[0].verdicts, [Verdict::FutilePinned]);
         assert_eq!(expected[1].verdicts, [Verdict::Freed, Verdict::Writeback]);
     }
 
     #[test]
     fn pinned_anonymous_memory_is_not_unmapped() {
-        assert!(Scenario::named("anon-pin").unwrap().expectations(10, 2, true).is_empty());
+        assert!(
+            Scenario::named("anon-pin")
+                .unwrap()
+                .expectations(10, 2, true)
+                .is_empty()
+        );
     }
 
     #[test]
@@ -314,12 +353,18 @@ mod tests {
         };
         assert_eq!(failures("file-get"), 20);
         assert_eq!(failures("file-half-get"), 10);
-        assert_eq!(failures("memfd-get") + failures("memfd-pin") + failures("file-none"), 0);
+        assert_eq!(
+            failures("memfd-get") + failures("memfd-pin") + failures("file-none"),
+            0
+        );
     }
 
     #[test]
     fn zero_pages_is_refused() {
-        let options = Options { pages: 0, ..Options::default() };
+        let options = Options {
+            pages: 0,
+            ..Options::default()
+        };
         assert!(SCENARIOS[0].run(&options).is_err());
     }
 }

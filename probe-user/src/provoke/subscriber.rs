@@ -16,7 +16,9 @@ impl Subscriber {
             format!("/dev/kvm can't be opened ({error}): load kvm_intel or kvm_amd, or run as a member of group kvm")
         })?;
         let vm = kvm.create_vm().map_err(|error| {
-            format!("KVM makes no virtual machine ({error}): is virtualisation enabled in the firmware?")
+            format!(
+                "KVM makes no virtual machine ({error}): is virtualisation enabled in the firmware?"
+            )
         })?;
         Ok(Self { _vm: vm })
     }

@@ -123,18 +123,49 @@ impl Truth {
             }
         };
         let rounds = u64::from(self.rounds);
-        let Evidence { referenced, unreferenced, damaged_pages, change } = &self.evidence;
+        let Evidence {
+            referenced,
+            unreferenced,
+            damaged_pages,
+            change,
+        } = &self.evidence;
         let futile = |e: &Expectation| {
-            matches!(e.verdicts[..], [Verdict::FutilePinned | Verdict::FutileReferenced])
+            matches!(
+                e.verdicts[..],
+                [Verdict::FutilePinned | Verdict::FutileReferenced]
+            )
         };
-        let in_vain: u64 = self.expected.iter().filter(|e| futile(e)).map(|e| e.min).sum();
-        compare("referenced pages looked at", referenced.seen, self.referenced_pages * rounds);
-        compare("referenced pages without a mapping", referenced.unmapped, in_vain);
-        compare("of them, still in memory", referenced.unmapped_in_memory, in_vain);
+        let in_vain: u64 = self
+            .expected
+            .iter()
+            .filter(|e| futile(e))
+            .map(|e| e.min)
+            .sum();
+        compare(
+            "referenced pages looked at",
+            referenced.seen,
+            self.referenced_pages * rounds,
+        );
+        compare(
+            "referenced pages without a mapping",
+            referenced.unmapped,
+            in_vain,
+        );
+        compare(
+            "of them, still in memory",
+            referenced.unmapped_in_memory,
+            in_vain,
+        );
         let others = (self.pages - self.referenced_pages) * rounds;
-        compare("other pages without a mapping", unreferenced.unmapped, others);
+        compare(
+            "other pages without a mapping",
+            unreferenced.unmapped,
+            others,
+        );
         compare("pages damaged", *damaged_pages, 0);
-        if others == 0 && let Some(swapped) = change.vmstat.get("pswpout") {
+        if others == 0
+            && let Some(swapped) = change.vmstat.get("pswpout")
+        {
             // Of the whole machine: only a hint where others swap, exact where nobody does.
             compare("pages written to swap by the machine", *swapped, 0);
         }
