@@ -1,7 +1,7 @@
 //! Balloons: child processes that use up a machine's memory until the kernel reclaims, and not
 //! so much that it kills.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -55,21 +55,21 @@ impl Drop for Balloon {
     }
 }
 
-/// The memory that balloons take, in bytes: what is available, and a part of the swap on top,
-/// so that the rest of the machine has where to go.
-fn size(meminfo: &str) -> Option<u64> {
+/// The memory that balloons take, in bytes: nearly all that is available, at once; and a part
+/// of the swap on top, at their pace.
+fn size(meminfo: &str) -> Option<(u64, u64)> {
     let available = meminfo_kib(meminfo, "MemAvailable")?;
     let swap = meminfo_kib(meminfo, "SwapFree")?;
-    // Half of the swap stays free: a floor above which the OOM killer has nothing to do.
-    (swap >= 64 << 10).then(|| (available + swap / 4) * 1024)
+    // Most of the swap stays free, so that the OOM killer has nothing to do.
+    (swap >= 64 << 10).then_some((available / 20 * 19 * 1024, (available + swap / 4) * 1024))
 }
 
-/// Starts balloons by a launcher whose program calls [`serve`] when its last argument begins
+/// Starts balloons, and waits until they have filled what was available, by a launcher whose program calls [`serve`] when its last argument begins
 /// with `balloon:`.
 pub fn inflate(launcher: &Launcher, pace: Pace) -> Result<Vec<Balloon>> {
     let path = "/proc/meminfo";
     let meminfo = std::fs::read_to_string(path).map_err(at_file("reading", path, "mount /proc"))?;
-    let Some(bytes) = size(&meminfo) else {
+    let Some((at_once, bytes)) = size(&meminfo) else {
         return Err(Error::lacking(
             "less than 64 MiB of swap are free, and without swap reclaim leaves memfd memory alone",
             "add swap (zram will do)",
@@ -79,25 +79,38 @@ pub fn inflate(launcher: &Launcher, pace: Pace) -> Result<Vec<Balloon>> {
         Pace::Slow => (1, 4),
         Pace::Fast => (2, 0),
     };
-    let each = bytes / count;
-    (0..count)
-        .map(|_| {
-            let child = Command::new(&launcher.program)
-                .args(&launcher.arguments)
-                .arg(format!("balloon:{each}:{pause}"))
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .spawn()
-                .map_err(at_file("starting", &launcher.program, "see the cause"))?;
-            Ok(Balloon { child })
-        })
-        .collect()
+    let mut balloons = Vec::new();
+    let mut ready = Vec::new();
+    for _ in 0..count {
+        let mut child = Command::new(&launcher.program)
+            .args(&launcher.arguments)
+            .arg(format!(
+                "balloon:{}:{}:{pause}",
+                at_once / count,
+                bytes / count
+            ))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(at_file("starting", &launcher.program, "see the cause"))?;
+        ready.push(child.stdout.take());
+        balloons.push(Balloon { child });
+    }
+    for (balloon, ready) in balloons.iter_mut().zip(ready) {
+        let mut line = String::new();
+        // Its end, and so a line without content, if it is killed.
+        let _ = ready.map(|ready| BufReader::new(ready).read_line(&mut line));
+        if line.is_empty() {
+            balloon.check()?;
+        }
+    }
+    Ok(balloons)
 }
 
 /// The balloon's side: takes memory and touches it round and round, until it is killed or its
 /// parent ends. Returns at once, with false, if the argument isn't a balloon's.
 pub fn serve(argument: &str) -> Result<bool> {
-    let Some((bytes, pause)) = parse(argument) else {
+    let Some([at_once, bytes, pause]) = parse(argument) else {
         return Ok(false);
     };
     let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
@@ -111,20 +124,32 @@ pub fn serve(argument: &str) -> Result<bool> {
     let map = Mapping::anonymous(pages)?;
     // Huge pages would make few, large steps of it.
     let _ = map.advise(&(0..pages), nix::sys::mman::MmapAdvise::MADV_NOHUGEPAGE);
+    let at_once = usize::try_from(at_once / page_size() as u64).unwrap_or(usize::MAX);
     let chunk = (1 << 20) / page_size();
+    let mut filled = false;
     loop {
         for page in 0..pages {
             map.write(page, (page % 251) as u8 + 1);
-            if pause > 0 && page % chunk == 0 {
+            if page + 1 == at_once.min(pages) && !filled {
+                filled = true;
+                let mut out = std::io::stdout().lock();
+                let _ = writeln!(out, "filled").and_then(|()| out.flush());
+            }
+            if pause > 0 && filled && page % chunk == 0 {
                 std::thread::sleep(Duration::from_millis(pause));
             }
         }
     }
 }
 
-fn parse(argument: &str) -> Option<(u64, u64)> {
-    let (bytes, pause) = argument.strip_prefix("balloon:")?.split_once(':')?;
-    Some((bytes.parse().ok()?, pause.parse().ok()?))
+/// Bytes to fill at once, bytes in all, and the pause after each MiB in milliseconds.
+fn parse(argument: &str) -> Option<[u64; 3]> {
+    let mut numbers = argument
+        .strip_prefix("balloon:")?
+        .split(':')
+        .map(str::parse);
+    let mut next = || numbers.next()?.ok();
+    Some([next()?, next()?, next()?])
 }
 
 #[cfg(test)]
@@ -134,13 +159,13 @@ mod tests {
     #[test]
     fn a_balloon_leaves_most_of_the_swap() {
         let meminfo = "MemAvailable: 600000 kB\nSwapFree: 400000 kB\n";
-        assert_eq!(size(meminfo), Some(700_000 * 1024));
+        assert_eq!(size(meminfo), Some((570_000 * 1024, 700_000 * 1024)));
         assert_eq!(size("MemAvailable: 600000 kB\nSwapFree: 100 kB\n"), None);
     }
 
     #[test]
     fn arguments() {
-        assert_eq!(parse("balloon:4096:3"), Some((4096, 3)));
+        assert_eq!(parse("balloon:4096:8192:3"), Some([4096, 8192, 3]));
         assert_eq!(parse("{\"comm\":\"x\"}"), None);
     }
 }

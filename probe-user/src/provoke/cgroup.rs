@@ -114,6 +114,14 @@ impl Cgroup {
         }
     }
 
+    /// Reclaims from it until it uses no more than so many bytes, or the kernel gives up, by
+    /// setting memory.high for a moment. The caller is the one who reclaims; its processes are
+    /// throttled only while they allocate meanwhile. For kernels without memory.reclaim.
+    pub fn squeeze(&self, bytes: u64) -> Result<()> {
+        self.write("memory.high", &bytes.to_string())?;
+        self.write("memory.high", "max")
+    }
+
     /// Its memory usage, in bytes.
     pub fn usage(&self) -> Result<u64> {
         self.number("memory.current")

@@ -79,12 +79,6 @@ pub fn play(launcher: &Launcher, duration: Duration, say: impl Fn(&str)) -> Resu
     say(&format!(
         "reclaiming from all three by {pressure}, while they go on working …"
     ));
-    if !proactive {
-        for Actor { cgroup, .. } in &actors {
-            let high = cgroup.usage()? * 3 / 4;
-            cgroup.write("memory.high", &high.to_string())?;
-        }
-    }
     while start.elapsed() < duration {
         for actor in &mut actors {
             actor.worker.order(Order::Loop {
@@ -93,9 +87,12 @@ pub fn play(launcher: &Launcher, duration: Duration, say: impl Fn(&str)) -> Resu
             })?;
         }
         std::thread::sleep(Duration::from_millis(200));
-        if proactive {
-            for Actor { cgroup, .. } in &actors {
-                cgroup.reclaim(cgroup.usage()?)?;
+        for Actor { cgroup, .. } in &actors {
+            let usage = cgroup.usage()?;
+            if proactive {
+                cgroup.reclaim(usage)?;
+            } else {
+                cgroup.squeeze(usage / 4)?;
             }
         }
         for actor in &mut actors {
@@ -104,9 +101,6 @@ pub fn play(launcher: &Launcher, duration: Duration, say: impl Fn(&str)) -> Resu
     }
     let mut services = Vec::new();
     for Actor { worker, cgroup } in &mut actors {
-        if !proactive {
-            cgroup.write("memory.high", "max")?;
-        }
         let process = worker.obey(Order::Round)?;
         let futile_at_least = process
             .holdings

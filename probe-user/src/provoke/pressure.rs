@@ -25,9 +25,10 @@ pub enum Mode {
     MemoryReclaim,
     /// The cgroups' memory.high below their usage, while they touch their memory: `memcg`.
     MemoryHigh,
-    /// A balloon that grows slowly, so that kswapd keeps up: `kswapd`.
+    /// A balloon that allocates slowly, so that kswapd keeps up: `kswapd`. Which pages it takes
+    /// is its own choice: 20 seconds and a few tens of MiB give it the occasion.
     Kswapd,
-    /// Balloons that grow fast, so that allocations reclaim on their own: `direct`, and
+    /// Balloons that allocate fast, so that allocations reclaim on their own: `direct`, and
     /// `kswapd` beside it.
     Direct,
 }
@@ -128,7 +129,7 @@ pub fn press(options: &Options) -> Result<Report> {
                 let high = options.pages * page_size() * 3 / 2;
                 cgroup.write("memory.high", &high.to_string())?;
             }
-            touch_meanwhile(&mut members.all, options.duration, || Ok(()))?;
+            touch_meanwhile(&mut members.all, options.duration, 20, || Ok(()))?;
             for Member { cgroup, .. } in &members.all {
                 cgroup.write("memory.high", "max")?;
             }
@@ -141,7 +142,8 @@ pub fn press(options: &Options) -> Result<Report> {
             };
             let mut inflated = balloon::inflate(&options.launcher, pace)?;
             balloons = inflated.iter().map(Balloon::pid).collect();
-            touch_meanwhile(&mut members.all, options.duration, || {
+            // Seldom, or the pages look too busy to be taken.
+            touch_meanwhile(&mut members.all, options.duration, 3000, || {
                 inflated.iter_mut().try_for_each(Balloon::check)
             })?;
         }
@@ -234,18 +236,17 @@ fn start_members(options: &Options) -> Result<Members> {
     Ok(members)
 }
 
-/// Has all processes touch their memory over and over for so long.
+/// Has all processes touch their memory over and over for so long, with pauses of so many
+/// milliseconds.
 fn touch_meanwhile(
     members: &mut [Member],
     duration: Duration,
+    pause: u64,
     mut check: impl FnMut() -> Result<()>,
 ) -> Result<()> {
     let end = Instant::now() + duration;
     while Instant::now() < end {
-        let slice = Order::Loop {
-            millis: 500,
-            pause: 20,
-        };
+        let slice = Order::Loop { millis: 500, pause };
         for member in members.iter_mut() {
             member.worker.order(slice)?;
         }

@@ -298,10 +298,9 @@ fn check_range(what: &'static str, got: u64, most: u64) -> Result<()> {
 
 /// The calling thread's name.
 pub(crate) fn own_comm() -> String {
-    nix::sys::prctl::get_name()
-        .ok()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default()
+    // Not by nix's get_name: its buffer comes back empty from an optimised build.
+    let comm = std::fs::read_to_string("/proc/thread-self/comm").unwrap_or_default();
+    comm.trim_end_matches('\n').to_owned()
 }
 
 #[cfg(test)]
