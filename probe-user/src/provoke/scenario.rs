@@ -46,7 +46,7 @@ macro_rules! scenarios {
 }
 
 /// Every scenario.
-pub const SCENARIOS: &[Scenario] = scenarios! {
+pub static SCENARIOS: &[Scenario] = scenarios! {
     "memfd-pin" Memfd IoUring All Some(Verdict::FutilePinned),
         "a memfd that io_uring pins: unmapped in vain, each time";
     "memfd-get" Memfd Vmsplice All Some(Verdict::FutileReferenced),
