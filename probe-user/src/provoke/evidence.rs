@@ -250,7 +250,7 @@ mod tests {
         let table = PageTable::open().unwrap();
         let region = Region::new(Memory::Anon, 10, &default_directory()).unwrap();
         region.touch(1);
-        region.forget(&[3..5]).unwrap();
+        region.forget(std::slice::from_ref(&(3..5))).unwrap();
         let [chosen, others] = table.look(&region, |page| page < 4).unwrap();
         assert_eq!((chosen.seen, chosen.unmapped), (4, 1));
         assert_eq!((others.seen, others.unmapped), (6, 1));
