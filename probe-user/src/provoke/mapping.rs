@@ -1,0 +1,259 @@
+//! A mapping of pages: the one place where this module touches memory by address.
+//!
+//! Nothing here hands out a reference into the mapping: its pages are shared with the kernel
+//! (reclaim, pipes, rings), so single bytes are read and written volatilely, by page number.
+#![allow(unsafe_code)]
+
+use std::io::IoSlice;
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::os::fd::AsFd;
+use std::ptr::NonNull;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags};
+
+use super::error::{Error, Result};
+
+/// The size of a page of this machine, in bytes.
+#[must_use]
+pub fn page_size() -> usize {
+    nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)
+        .ok()
+        .flatten()
+        .and_then(|size| usize::try_from(size).ok())
+        .unwrap_or(4096)
+}
+
+/// A mapping of whole pages, unmapped when dropped.
+#[derive(Debug)]
+pub struct Mapping {
+    start: NonNull<libc::c_void>,
+    pages: usize,
+    page_size: usize,
+}
+
+impl Mapping {
+    /// Maps `pages` pages of private anonymous memory, read and write.
+    pub fn anonymous(pages: usize) -> Result<Self> {
+        let (length, page_size) = length_of(pages)?;
+        // SAFETY: no address is asked for, so no mapping that exists is replaced.
+        let start = unsafe {
+            nix::sys::mman::mmap_anonymous(
+                None,
+                length,
+                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+                MapFlags::MAP_PRIVATE,
+            )
+        };
+        let start = start.map_err(|errno| cannot_map(length, errno))?;
+        Ok(Self {
+            start,
+            pages,
+            page_size,
+        })
+    }
+
+    /// Maps the first `pages` pages of a file, shared, read and write.
+    ///
+    /// The file must be at least that long: touching a page beyond its end is a SIGBUS.
+    pub fn shared(file: impl AsFd, pages: usize) -> Result<Self> {
+        let (length, page_size) = length_of(pages)?;
+        // SAFETY: no address is asked for, so no mapping that exists is replaced.
+        let start = unsafe {
+            nix::sys::mman::mmap(
+                None,
+                length,
+                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+                MapFlags::MAP_SHARED,
+                file,
+                0,
+            )
+        };
+        let start = start.map_err(|errno| cannot_map(length, errno))?;
+        Ok(Self {
+            start,
+            pages,
+            page_size,
+        })
+    }
+
+    /// How many pages it has.
+    #[must_use]
+    pub fn pages(&self) -> usize {
+        self.pages
+    }
+
+    /// The size of each of its pages, in bytes.
+    #[must_use]
+    pub fn page_size(&self) -> usize {
+        self.page_size
+    }
+
+    /// The address of its first byte.
+    #[must_use]
+    pub fn address(&self) -> usize {
+        self.start.as_ptr().addr()
+    }
+
+    /// Writes one byte at the start of a page, and so faults it in for writing.
+    /// A page number beyond the mapping is ignored.
+    pub fn write(&self, page: usize, value: u8) {
+        if page < self.pages {
+            // SAFETY: the page lies within the mapping, which is readable and writable and
+            // lives as long as `self`; no Rust reference into it exists while this runs.
+            unsafe {
+                let byte = self.start.as_ptr().cast::<u8>().add(page * self.page_size);
+                byte.write_volatile(value);
+            }
+        }
+    }
+
+    /// Reads the byte at the start of a page, and so faults it in for reading.
+    /// A page number beyond the mapping reads as 0.
+    #[must_use]
+    pub fn read(&self, page: usize) -> u8 {
+        if page >= self.pages {
+            return 0;
+        }
+        // SAFETY: the page lies within the mapping, which is readable and lives as long as
+        // `self`.
+        unsafe {
+            self.start
+                .as_ptr()
+                .cast::<u8>()
+                .add(page * self.page_size)
+                .read_volatile()
+        }
+    }
+
+    /// Gives the kernel advice about a run of pages.
+    ///
+    /// No Rust reference into the mapping exists that advice such as MADV_DONTNEED could
+    /// change under somebody's feet.
+    pub fn advise(&self, run: &Range<usize>, advice: MmapAdvise) -> nix::Result<()> {
+        let (start, length) = self.part(run);
+        // SAFETY: the run lies within the mapping, and no reference into it is ever held.
+        unsafe { nix::sys::mman::madvise(start, length, advice) }
+    }
+
+    /// For each page of the mapping: whether it is in memory (for anonymous memory: mapped,
+    /// or in the swap cache).
+    pub fn in_memory(&self) -> Result<Vec<bool>> {
+        let mut answer = vec![0_u8; self.pages];
+        // SAFETY: the vector has one byte for each page of the mapping, as mincore wants.
+        let result = unsafe {
+            libc::mincore(
+                self.start.as_ptr(),
+                self.pages * self.page_size,
+                answer.as_mut_ptr().cast(),
+            )
+        };
+        Errno::result(result).map_err(|errno| {
+            Error::system(
+                "asking which pages are in memory (mincore)",
+                errno,
+                "please report it",
+            )
+        })?;
+        Ok(answer.into_iter().map(|byte| byte & 1 == 1).collect())
+    }
+
+    /// The addresses of a run of pages, for registration with a ring.
+    pub(crate) fn iovec(&self, run: &Range<usize>) -> libc::iovec {
+        let (start, length) = self.part(run);
+        libc::iovec {
+            iov_base: start.as_ptr(),
+            iov_len: length,
+        }
+    }
+
+    /// Splices runs of pages into a pipe: it then holds a reference on each of them.
+    /// Returns the number of bytes spliced.
+    pub(crate) fn vmsplice(&self, pipe: impl AsFd, runs: &[Range<usize>]) -> nix::Result<usize> {
+        let slices: Vec<IoSlice<'_>> = runs
+            .iter()
+            .map(|run| {
+                let (start, length) = self.part(run);
+                // SAFETY: the run lies within the mapping, is initialised by the kernel, and
+                // the slice doesn't outlive this call, during which nobody writes to it.
+                IoSlice::new(unsafe {
+                    std::slice::from_raw_parts(start.as_ptr().cast::<u8>(), length)
+                })
+            })
+            .collect();
+        nix::fcntl::vmsplice(pipe, &slices, nix::fcntl::SpliceFFlags::SPLICE_F_NONBLOCK)
+    }
+
+    /// Start and length in bytes of a run, cut down to what lies within the mapping.
+    fn part(&self, run: &Range<usize>) -> (NonNull<libc::c_void>, usize) {
+        let end = run.end.min(self.pages);
+        let first = run.start.min(end);
+        // SAFETY: first <= pages, so the result lies within the mapping or at its end.
+        let start = unsafe { self.start.byte_add(first * self.page_size) };
+        (start, (end - first) * self.page_size)
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this value's own, and nobody can have a reference into it.
+        let _ = unsafe { nix::sys::mman::munmap(self.start, self.pages * self.page_size) };
+    }
+}
+
+/// The length in bytes of that many pages, and the size of one.
+fn length_of(pages: usize) -> Result<(NonZeroUsize, usize)> {
+    let page_size = page_size();
+    let length = pages
+        .checked_mul(page_size)
+        .and_then(NonZeroUsize::new)
+        .ok_or(Error::OutOfRange {
+            what: "the number of pages",
+            got: pages as u64,
+            allowed: "1 to the size of the address space",
+        })?;
+    Ok((length, page_size))
+}
+
+fn cannot_map(length: NonZeroUsize, errno: Errno) -> Error {
+    Error::system(
+        format!("mapping {length} bytes"),
+        errno,
+        "ask for fewer pages, or raise RLIMIT_AS",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_stay_where_they_were_written() {
+        let map = Mapping::anonymous(3).unwrap();
+        for page in 0..3 {
+            map.write(page, 7 + page as u8);
+        }
+        map.write(3, 1);
+        assert_eq!(
+            [map.read(0), map.read(1), map.read(2), map.read(3)],
+            [7, 8, 9, 0]
+        );
+    }
+
+    #[test]
+    fn a_run_is_cut_down_to_the_mapping() {
+        let map = Mapping::anonymous(4).unwrap();
+        let (start, length) = map.part(&(2..9));
+        assert_eq!(start.as_ptr().addr(), map.address() + 2 * map.page_size());
+        assert_eq!(length, 2 * map.page_size());
+        assert_eq!(map.part(&(7..9)).1, 0);
+    }
+
+    #[test]
+    fn no_pages_is_refused() {
+        assert!(Mapping::anonymous(0).is_err());
+        assert!(Mapping::anonymous(usize::MAX).is_err());
+    }
+}

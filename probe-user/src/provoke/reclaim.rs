@@ -1,0 +1,74 @@
+//! Ways to have memory reclaimed.
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
+use nix::sys::mman::MmapAdvise;
+use nix::unistd::Pid;
+
+use super::error::{Error, Result};
+use super::memory::{Region, advice_failed};
+
+/// Reclaims a region, and nothing else, by MADV_PAGEOUT.
+///
+/// The kernel isolates only pages that are on an LRU list, and a page that was just faulted in
+/// still sits in a batch of the CPU that did it, with a reference more. MADV_PAGEOUT drains the
+/// batches of the CPU it runs on, and of no other: touch the region and call this on one
+/// [`CpuPin`].
+pub fn pageout(region: &Region) -> Result<()> {
+    region
+        .mapping()
+        .advise(&(0..region.pages()), MmapAdvise::MADV_PAGEOUT)
+        .map_err(|errno| advice_failed("MADV_PAGEOUT", errno))
+}
+
+/// Keeps the calling thread on the CPU it runs on, until dropped.
+#[derive(Debug)]
+pub struct CpuPin {
+    cpu: usize,
+    before: CpuSet,
+}
+
+impl CpuPin {
+    /// Pins the calling thread to the CPU it runs on.
+    pub fn here() -> Result<Self> {
+        let remedy = "run it outside sandboxes that forbid sched_setaffinity";
+        let failed = |action: &str, errno| Error::system(action, errno, remedy);
+        let thread = Pid::from_raw(0);
+        let before = sched_getaffinity(thread)
+            .map_err(|errno| failed("asking for the thread's CPUs", errno))?;
+        let cpu = sched_getcpu().map_err(|errno| failed("asking for the CPU", errno))?;
+        let mut only = CpuSet::new();
+        only.set(cpu)
+            .map_err(|errno| failed("naming one CPU", errno))?;
+        sched_setaffinity(thread, &only)
+            .map_err(|errno| failed("staying on one CPU (sched_setaffinity)", errno))?;
+        Ok(Self { cpu, before })
+    }
+
+    /// The CPU's number.
+    #[must_use]
+    pub fn cpu(&self) -> usize {
+        self.cpu
+    }
+}
+
+impl Drop for CpuPin {
+    fn drop(&mut self) {
+        let _ = sched_setaffinity(Pid::from_raw(0), &self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pin_ends_with_its_value() {
+        let before = sched_getaffinity(Pid::from_raw(0)).unwrap();
+        let pin = CpuPin::here().unwrap();
+        let during = sched_getaffinity(Pid::from_raw(0)).unwrap();
+        let cpus = (0..CpuSet::count()).filter(|&cpu| during.is_set(cpu).unwrap());
+        assert_eq!(cpus.collect::<Vec<_>>(), [pin.cpu()]);
+        drop(pin);
+        assert_eq!(sched_getaffinity(Pid::from_raw(0)).unwrap(), before);
+    }
+}
