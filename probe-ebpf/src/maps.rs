@@ -231,6 +231,18 @@ shared! {
     size 32
 }
 
+impl GroupKey {
+    /// Whether two are equal, without the padding: this is asked for every folio.
+    #[inline(always)]
+    pub fn same(&self, other: &GroupKey) -> bool {
+        self.victim.mm == other.victim.mm
+            && self.victim.tgid == other.victim.tgid
+            && self.reclaimer == other.reclaimer
+            && self.memory == other.memory
+            && self.order == other.order
+    }
+}
+
 /// [`TaskState::phase`]: between folios.
 pub const PHASE_IDLE: u32 = 0;
 /// [`TaskState::phase`]: inside `try_to_unmap`.

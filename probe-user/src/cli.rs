@@ -94,8 +94,9 @@ pub struct Hooking {
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     pub attach: AttachMode,
 
-    /// Leave a hook out, or attach it to another symbol; may be given several times.
-    #[arg(long, value_name = "HOOK=off|SYMBOL")]
+    /// Leave a hook out, insist on it, or attach it to another symbol; may be given several
+    /// times.
+    #[arg(long, value_name = "HOOK=off|on|SYMBOL")]
     pub hook: Vec<HookOverride>,
 
     /// Forward what the probes themselves have to say (aya-log) to stderr.
@@ -127,9 +128,10 @@ pub struct Capture {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub events: u32,
 
-    /// Don't let the kernel time the probes (`self` in JSON): that costs a little with each run.
+    /// Let the kernel time every run of the probes (`self` in the report). It costs about a
+    /// fifth of what the probes themselves do.
     #[arg(long)]
-    pub no_self_cost: bool,
+    pub self_cost: bool,
 
     /// How to hook.
     #[command(flatten)]

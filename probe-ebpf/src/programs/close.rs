@@ -39,6 +39,13 @@ pub fn close(state: &mut TaskState, fresh: bool) {
 /// Learns from the folio itself what no hook tells.
 #[inline(always)]
 fn follow_up(state: &mut TaskState, fresh: bool) {
+    if !hooked(Hook::ShrinkList) {
+        // Decided at the return of the unmap: what comes after it isn't waited for.
+        if state.excess <= 0 {
+            state.bits |= UNWATCHED;
+        }
+        return;
+    }
     // The lazyfree path freezes the count itself, inside shrink_folio_list.
     let freed_unseen = state.memory == Memory::Lazyfree as u8 || !hooked(Hook::RemoveMapping);
     let written_unseen = !hooked(Hook::WriteFolio);

@@ -36,7 +36,7 @@ pub fn record(state: &mut TaskState, verdict: Verdict) {
         order: state.order,
         pad: [0; 5],
     };
-    if key != state.pending_key {
+    if !key.same(&state.pending_key) {
         flush_group(state);
         state.pending_key = key;
     }

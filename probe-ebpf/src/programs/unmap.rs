@@ -13,7 +13,7 @@ use crate::{
     close::close,
     folio::{self, Head},
     maps::{fact, hooked},
-    task, victim,
+    record, task, victim,
 };
 
 /// At the entry of `try_to_unmap`.
@@ -27,13 +27,10 @@ pub fn enter(folio: u64, flags: u64) -> Option<()> {
     let state = if hooked(Hook::ShrinkList) {
         task::current()?
     } else {
-        // Nothing brackets the batch: the verdict falls when the task unmaps the next folio.
+        // Nothing brackets the batch: each unmap stands alone.
         task::claim()?
     };
     close(state, hooked(Hook::ShrinkList));
-    if !hooked(Hook::ShrinkList) {
-        crate::record::flush(state);
-    }
     state.entries[Hook::Unmap as usize] += 1;
     state.phase = PHASE_UNMAP;
     state.bits = 0;
@@ -106,6 +103,11 @@ pub fn exit() -> Option<()> {
     state.returns[Hook::Unmap as usize] += 1;
     state.phase = PHASE_OPEN;
     examine(state);
+    if !hooked(Hook::ShrinkList) {
+        close(state, false);
+        record::flush(state);
+        task::release(state);
+    }
     Some(())
 }
 

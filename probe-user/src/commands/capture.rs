@@ -63,7 +63,7 @@ async fn watch(cli: &Cli, args: &cli::Capture, sink: &mut Sink) -> Result<u8> {
     let started = Instant::now();
     let mut probes = Probes::attach(&Options {
         events_per_second: args.events,
-        measure_self: !args.no_self_cost,
+        measure_self: args.self_cost,
         ..options(&args.hooking)
     })?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -1,6 +1,6 @@
 //! Which hooks there are, what they are called on each kernel, and which programs serve them.
 
-use std::{collections::BTreeSet, fmt, io, path::Path, str::FromStr};
+use std::{collections::BTreeSet, io, path::Path, str::FromStr};
 
 use probe_ebpf::Hook;
 
@@ -19,13 +19,24 @@ pub enum AttachMode {
     Fentry,
 }
 
-/// What the user wants of one hook: `NAME=off` or `NAME=SYMBOL`.
+/// What the user wants of one hook: `NAME=off`, `NAME=on` or `NAME=SYMBOL`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookOverride {
     /// Which hook.
     pub hook: Hook,
-    /// The symbol to attach to; `None`: don't attach.
-    pub symbol: Option<String>,
+    /// What is wanted.
+    pub wish: Wish,
+}
+
+/// What is wanted of a hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Leave it out.
+    Off,
+    /// Attach it, even where it is left out by default.
+    On,
+    /// Attach it to this symbol.
+    Symbol(String),
 }
 
 impl FromStr for HookOverride {
@@ -36,7 +47,7 @@ impl FromStr for HookOverride {
         let (name, value) = s
             .split_once('=')
             .filter(|(_, v)| !v.is_empty())
-            .ok_or("expected HOOK=off or HOOK=SYMBOL")?;
+            .ok_or("expected HOOK=off, HOOK=on or HOOK=SYMBOL")?;
         let hook = Hook::ALL
             .into_iter()
             .find(|h| h.name() == name)
@@ -47,19 +58,12 @@ impl FromStr for HookOverride {
         {
             return Err(format!("{value} is no symbol"));
         }
-        let symbol = (value != "off").then(|| value.to_owned());
-        Ok(HookOverride { hook, symbol })
-    }
-}
-
-impl fmt::Display for HookOverride {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}={}",
-            self.hook.name(),
-            self.symbol.as_deref().unwrap_or("off")
-        )
+        let wish = match value {
+            "off" => Wish::Off,
+            "on" => Wish::On,
+            symbol => Wish::Symbol(symbol.to_owned()),
+        };
+        Ok(HookOverride { hook, wish })
     }
 }
 
@@ -169,14 +173,20 @@ pub struct Plan {
 
 /// Decides for each hook, in the order of [`DEFINITIONS`].
 ///
+/// By kprobes alone the notifier's end is left out unless it is asked for: its two probes
+/// would cost a fifth of all, for the time of callbacks that mostly do little.
+///
 /// # Errors
 /// When the kernel's symbols can't be listed.
-pub fn plan(facts: &Facts, overrides: &[HookOverride]) -> io::Result<Vec<Plan>> {
+pub fn plan(facts: &Facts, mode: AttachMode, overrides: &[HookOverride]) -> io::Result<Vec<Plan>> {
     let mut wanted: BTreeSet<&str> = DEFINITIONS
         .iter()
         .flat_map(|d| d.names.iter().copied())
         .collect();
-    wanted.extend(overrides.iter().filter_map(|o| o.symbol.as_deref()));
+    wanted.extend(overrides.iter().filter_map(|o| match &o.wish {
+        Wish::Symbol(symbol) => Some(symbol.as_str()),
+        Wish::Off | Wish::On => None,
+    }));
     // A tracepoint shows as the function that BPF programs on it are called through.
     let tracepoints: Vec<String> = wanted.iter().map(|n| format!("__bpf_trace_{n}")).collect();
     let generated: Vec<String> = wanted.iter().map(|n| format!("__traceiter_{n}")).collect();
@@ -185,33 +195,41 @@ pub fn plan(facts: &Facts, overrides: &[HookOverride]) -> io::Result<Vec<Plan>> 
     let present = symbols::present(&wanted)?;
     Ok(DEFINITIONS
         .iter()
-        .map(|d| plan_one(*d, facts, overrides, &present))
+        .map(|d| plan_one(*d, facts, mode, overrides, &present))
         .collect())
 }
 
 fn plan_one(
     definition: Definition,
     facts: &Facts,
+    mode: AttachMode,
     overrides: &[HookOverride],
     present: &BTreeSet<String>,
 ) -> Plan {
     let newest = definition.names[0].to_owned();
     // The last word counts, as with other flags.
-    let wish = overrides.iter().rev().find(|o| o.hook == definition.hook);
-    let names: Vec<&str> = match wish {
-        Some(HookOverride { symbol: None, .. }) => {
-            let off = "turned off by --hook".to_owned();
-            return Plan {
-                definition,
-                symbol: newest,
-                obstacle: Some((HookState::Disabled, off)),
-            };
+    let wish = overrides
+        .iter()
+        .rev()
+        .find(|o| o.hook == definition.hook)
+        .map(|o| &o.wish);
+    let off = match wish {
+        Some(Wish::Off) => Some("turned off by --hook"),
+        None if mode == AttachMode::Kprobe && definition.hook == Hook::NotifierEnd => {
+            Some("by kprobe it would cost a fifth of all; --hook notifier_end=on attaches it")
         }
-        Some(HookOverride {
-            symbol: Some(symbol),
-            ..
-        }) => vec![symbol],
-        None => definition.names.to_vec(),
+        _ => None,
+    };
+    if let Some(why) = off {
+        return Plan {
+            definition,
+            symbol: newest,
+            obstacle: Some((HookState::Disabled, why.to_owned())),
+        };
+    }
+    let names: Vec<&str> = match wish {
+        Some(Wish::Symbol(symbol)) => vec![symbol],
+        _ => definition.names.to_vec(),
     };
     let found = names.iter().find(|name| match definition.target {
         Target::Function => present.contains(**name),
@@ -287,14 +305,26 @@ mod tests {
     #[test]
     fn older_names_are_found() {
         let present = BTreeSet::from(["shrink_page_list".to_owned()]);
-        let plan = plan_one(of(Hook::ShrinkList), &facts(), &[], &present);
+        let plan = plan_one(
+            of(Hook::ShrinkList),
+            &facts(),
+            AttachMode::Auto,
+            &[],
+            &present,
+        );
         assert_eq!(plan.symbol, "shrink_page_list");
         assert!(plan.obstacle.is_none());
     }
 
     #[test]
     fn what_is_missing_is_said() {
-        let plan = plan_one(of(Hook::RemoveMapping), &facts(), &[], &BTreeSet::new());
+        let plan = plan_one(
+            of(Hook::RemoveMapping),
+            &facts(),
+            AttachMode::Auto,
+            &[],
+            &BTreeSet::new(),
+        );
         let (state, reason) = plan.obstacle.unwrap();
         assert_eq!(state, HookState::Unsupported);
         assert_eq!(reason, "this kernel has no function __remove_mapping");
@@ -303,7 +333,7 @@ mod tests {
             .missing
             .push(("folio._refcount".into(), Some(Hook::Unmap)));
         let present = BTreeSet::from(["try_to_unmap".to_owned()]);
-        let plan = plan_one(of(Hook::Unmap), &lacking, &[], &present);
+        let plan = plan_one(of(Hook::Unmap), &lacking, AttachMode::Auto, &[], &present);
         assert_eq!(
             plan.obstacle.unwrap().1,
             "this kernel's BTF has no folio._refcount"
@@ -314,7 +344,13 @@ mod tests {
     fn the_user_decides() {
         let off: HookOverride = "remove_mapping=off".parse().unwrap();
         let present = BTreeSet::from(["__remove_mapping".to_owned()]);
-        let plan = plan_one(of(Hook::RemoveMapping), &facts(), &[off], &present);
+        let plan = plan_one(
+            of(Hook::RemoveMapping),
+            &facts(),
+            AttachMode::Auto,
+            &[off],
+            &present,
+        );
         assert_eq!(plan.obstacle.unwrap().0, HookState::Disabled);
         for bad in [
             "",

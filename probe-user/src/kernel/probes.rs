@@ -112,7 +112,7 @@ impl Probes {
                 "run a kernel with CONFIG_DEBUG_INFO_BTF=y",
             )
         })?;
-        let plans = plan(&facts, &options.hooks).map_err(|e| {
+        let plans = plan(&facts, options.attach, &options.hooks).map_err(|e| {
             cannot(
                 format!(
                     "cannot list the kernel's symbols in {}: {e}",
