@@ -5,7 +5,12 @@ use std::{env, path::PathBuf, process};
 fn main() {
     println!("cargo:rerun-if-env-changed=PINSCOPE_EBPF_OBJECT");
     let object = env::var_os("PINSCOPE_EBPF_OBJECT").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/ebpf/pinscope-probes")),
+        || {
+            PathBuf::from(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/../target/ebpf/pinscope-probes"
+            ))
+        },
         PathBuf::from,
     );
     println!("cargo:rerun-if-changed={}", object.display());

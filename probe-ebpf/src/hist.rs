@@ -92,7 +92,10 @@ mod tests {
         for b in 0..BUCKETS - 1 {
             assert_eq!(upper(b) + 1, lower(b + 1));
             let half = (upper(b) - lower(b)) as f64 / 2.0;
-            assert!(half <= RELATIVE_ERROR * lower(b).max(1) as f64, "bucket {b}");
+            assert!(
+                half <= RELATIVE_ERROR * lower(b).max(1) as f64,
+                "bucket {b}"
+            );
         }
     }
 

@@ -139,7 +139,10 @@ mod tests {
     fn futile_needs_excess_and_no_mapping() {
         assert_eq!(verdict(EXAMINED | PINNED, 1024), Verdict::FutilePinned);
         assert_eq!(verdict(EXAMINED, 1), Verdict::FutileReferenced);
-        assert_eq!(verdict(EXAMINED | REMOVE_FAILED, 1), Verdict::FutileReferenced);
+        assert_eq!(
+            verdict(EXAMINED | REMOVE_FAILED, 1),
+            Verdict::FutileReferenced
+        );
         for bits in 0..512u32 {
             for excess in [-1, 0, 1, 1024] {
                 let v = verdict(bits, excess);
@@ -155,7 +158,10 @@ mod tests {
         assert_eq!(verdict(EXAMINED | MAPPED | PINNED, 1024), Verdict::Restored);
         assert_eq!(verdict(EXAMINED | WRITTEN, 0), Verdict::Writeback);
         // Written in the same pass, then lost against a reference taken since.
-        assert_eq!(verdict(EXAMINED | WRITTEN | REMOVE_FAILED, 0), Verdict::Kept);
+        assert_eq!(
+            verdict(EXAMINED | WRITTEN | REMOVE_FAILED, 0),
+            Verdict::Kept
+        );
         assert_eq!(verdict(EXAMINED, 0), Verdict::Kept);
         assert_eq!(verdict(0, 0), Verdict::Undecided);
         assert_eq!(verdict(EXAMINED | UNWATCHED, 0), Verdict::Undecided);

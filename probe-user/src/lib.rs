@@ -2,8 +2,10 @@
 //!
 //! Data goes one way: kernel maps ([`kernel`]) → decoded [`snapshot`] → [`model`] (pure, no
 //! I/O) → [`faces`] (text, JSON, NDJSON). [`provoke`] makes the memory that `selftest` and the
-//! tests let reclaim unmap.
+//! tests let reclaim unmap; [`commands`] joins them as [`cli`] says.
 
+pub mod cli;
+pub mod commands;
 pub mod faces;
 pub mod kernel;
 pub mod model;

@@ -28,7 +28,10 @@ pub fn close(state: &mut TaskState, fresh: bool) {
     if state.bits & (EXAMINED | FREED | MAPPED) == EXAMINED {
         follow_up(state, fresh);
     }
-    let verdict = decide(Evidence { bits: state.bits, excess: state.excess });
+    let verdict = decide(Evidence {
+        bits: state.bits,
+        excess: state.excess,
+    });
     state.phase = PHASE_IDLE;
     record(state, verdict);
 }
@@ -37,8 +40,7 @@ pub fn close(state: &mut TaskState, fresh: bool) {
 #[inline(always)]
 fn follow_up(state: &mut TaskState, fresh: bool) {
     // The lazyfree path freezes the count itself, inside shrink_folio_list.
-    let freed_unseen =
-        state.memory == Memory::Lazyfree as u8 || !hooked(Hook::RemoveMapping);
+    let freed_unseen = state.memory == Memory::Lazyfree as u8 || !hooked(Hook::RemoveMapping);
     let written_unseen = !hooked(Hook::WriteFolio);
     if !freed_unseen && !written_unseen {
         return;

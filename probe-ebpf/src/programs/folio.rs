@@ -29,18 +29,36 @@ impl Head {
     /// Reads the head of the folio at `folio` into `place`.
     #[inline(always)]
     pub fn read(place: &mut MaybeUninit<Head>, folio: u64) -> Option<&Head> {
-        if read_into(place, folio, 0) { Some(unsafe { place.assume_init_ref() }) } else { None }
+        if read_into(place, folio, 0) {
+            Some(unsafe { place.assume_init_ref() })
+        } else {
+            None
+        }
     }
 
     // The offsets are constants to the verifier; the masks keep the compiler's view in bounds.
     #[inline(always)]
     fn u64_at(&self, offset: u32) -> u64 {
-        unsafe { *self.words.as_ptr().cast::<u8>().add((offset & 56) as usize).cast::<u64>() }
+        unsafe {
+            *self
+                .words
+                .as_ptr()
+                .cast::<u8>()
+                .add((offset & 56) as usize)
+                .cast::<u64>()
+        }
     }
 
     #[inline(always)]
     fn u32_at(&self, offset: u32) -> u32 {
-        unsafe { *self.words.as_ptr().cast::<u8>().add((offset & 60) as usize).cast::<u32>() }
+        unsafe {
+            *self
+                .words
+                .as_ptr()
+                .cast::<u8>()
+                .add((offset & 60) as usize)
+                .cast::<u32>()
+        }
     }
 
     /// `folio.flags`.

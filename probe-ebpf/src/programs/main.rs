@@ -7,7 +7,12 @@
 #![feature(asm_experimental_arch)]
 // Programs read kernel memory by address and write map values through pointers that the
 // verifier has proven; there is no safe interface to either.
-#![allow(unsafe_code, unreachable_pub, missing_docs, clippy::undocumented_unsafe_blocks)]
+#![allow(
+    unsafe_code,
+    unreachable_pub,
+    missing_docs,
+    clippy::undocumented_unsafe_blocks
+)]
 
 mod close;
 mod folio;
@@ -22,9 +27,7 @@ mod victim;
 
 use aya_ebpf::{
     macros::{fentry, fexit, kprobe, kretprobe, raw_tracepoint},
-    programs::{
-        FEntryContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext,
-    },
+    programs::{FEntryContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext},
 };
 
 /// The kernel runs GPL-only helpers (`bpf_probe_read_kernel`) for these licences.

@@ -43,8 +43,7 @@ pub static FOLIOS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(65536, 0)
 #[map]
 pub static SUBSCRIBERS: HashMap<u64, Subscriber> = HashMap::with_max_entries(64, 0);
 #[map]
-pub static TIMES: PerCpuArray<TimeHists> =
-    PerCpuArray::with_max_entries(Verdict::COUNT as u32, 0);
+pub static TIMES: PerCpuArray<TimeHists> = PerCpuArray::with_max_entries(Verdict::COUNT as u32, 0);
 #[map]
 pub static FOLIO_HISTS: PerCpuArray<FolioHists> = PerCpuArray::with_max_entries(1, 0);
 #[map]

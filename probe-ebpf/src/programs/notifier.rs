@@ -17,7 +17,11 @@ use crate::{
 #[inline(always)]
 fn unmapping() -> Option<&'static mut TaskState> {
     let state = task::current()?;
-    if state.phase == PHASE_UNMAP { Some(state) } else { None }
+    if state.phase == PHASE_UNMAP {
+        Some(state)
+    } else {
+        None
+    }
 }
 
 /// At the entry of `__mmu_notifier_invalidate_range_start`.

@@ -16,7 +16,11 @@ use crate::maps::lost;
 pub fn read_into<T>(to: &mut MaybeUninit<T>, base: u64, offset: u32) -> bool {
     let at = base + u64::from(offset);
     let failed = unsafe {
-        bpf_probe_read_kernel(to.as_mut_ptr().cast(), size_of::<T>() as u32, at as *const _)
+        bpf_probe_read_kernel(
+            to.as_mut_ptr().cast(),
+            size_of::<T>() as u32,
+            at as *const _,
+        )
     };
     if failed != 0 {
         lost!(reads, 1);

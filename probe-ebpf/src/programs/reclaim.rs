@@ -75,7 +75,11 @@ pub fn reclaim_exit() -> Option<()> {
 #[inline(always)]
 fn reclaimer(state: &TaskState, sc: u64) -> Reclaimer {
     let kthread = pointer(unsafe { bpf_get_current_task() }, fact!(task_mm)) == 0;
-    let comm = if kthread { bpf_get_current_comm().unwrap_or_default() } else { [0; 16] };
+    let comm = if kthread {
+        bpf_get_current_comm().unwrap_or_default()
+    } else {
+        [0; 16]
+    };
     if comm[..6] == *b"kswapd" {
         return Reclaimer::Kswapd;
     }
@@ -86,10 +90,18 @@ fn reclaimer(state: &TaskState, sc: u64) -> Reclaimer {
         return Reclaimer::Unknown;
     }
     if unbounded && state.in_reclaim_pages != 0 {
-        return if comm[..7] == *b"kdamond" { Reclaimer::Damon } else { Reclaimer::Madvise };
+        return if comm[..7] == *b"kdamond" {
+            Reclaimer::Damon
+        } else {
+            Reclaimer::Madvise
+        };
     }
     if u32::from(read_or(sc, fact!(sc_proactive), 0u8)) & fact!(sc_proactive_mask) != 0 {
         return Reclaimer::Proactive;
     }
-    if pointer(sc, fact!(sc_target_memcg)) != 0 { Reclaimer::Memcg } else { Reclaimer::Direct }
+    if pointer(sc, fact!(sc_target_memcg)) != 0 {
+        Reclaimer::Memcg
+    } else {
+        Reclaimer::Direct
+    }
 }

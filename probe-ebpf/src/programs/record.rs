@@ -23,7 +23,11 @@ pub fn record(state: &mut TaskState, verdict: Verdict) {
     let victim = if state.walked > 0 {
         state.mappings[0].victim
     } else {
-        VictimKey { mm: 0, tgid: 0, pad: 0 }
+        VictimKey {
+            mm: 0,
+            tgid: 0,
+            pad: 0,
+        }
     };
     let key = GroupKey {
         victim,
@@ -118,7 +122,10 @@ fn observe(hist: *mut Hist, value: u64) {
 unsafe fn bucket(hist: *mut Hist, value: u64, by: u64) {
     let index = bucket_of(value);
     if index < BUCKETS {
-        add(unsafe { (&raw mut (*hist).buckets).cast::<u64>().add(index) }, by);
+        add(
+            unsafe { (&raw mut (*hist).buckets).cast::<u64>().add(index) },
+            by,
+        );
     }
 }
 
@@ -243,7 +250,10 @@ fn flush_group(state: &mut TaskState) {
                 let counts = &raw mut (*group).by_verdict[verdict];
                 add(&raw mut (*counts).folios, u64::from(pending.folios));
                 add(&raw mut (*counts).pages, u64::from(pending.pages));
-                add(&raw mut (*counts).notifier_calls, u64::from(pending.notifier_calls));
+                add(
+                    &raw mut (*counts).notifier_calls,
+                    u64::from(pending.notifier_calls),
+                );
                 add(&raw mut (*counts).notifier_ns, pending.notifier_ns);
                 add(&raw mut (*counts).unmap_ns, pending.unmap_ns);
             }
@@ -256,7 +266,11 @@ fn flush_group(state: &mut TaskState) {
     }
     if state.victim_mappings != 0 {
         let (mappings, pages) = (state.victim_mappings, state.victim_pages);
-        lost_mapping(&state.pending_key.victim, u64::from(mappings), u64::from(pages));
+        lost_mapping(
+            &state.pending_key.victim,
+            u64::from(mappings),
+            u64::from(pages),
+        );
         state.victim_mappings = 0;
         state.victim_pages = 0;
     }
@@ -282,7 +296,11 @@ pub fn flush_subscribers(state: &mut TaskState) {
                 add(&raw mut (*s).shared_calls, shared);
             },
             None => {
-                let first = Subscriber { calls, ns, shared_calls: shared };
+                let first = Subscriber {
+                    calls,
+                    ns,
+                    shared_calls: shared,
+                };
                 if SUBSCRIBERS.insert(callback, first, NOEXIST).is_err() {
                     // Full; or another CPU put it there in between, and these few are lost.
                     lost!(subscribers, calls);

@@ -85,7 +85,10 @@ pub fn one(vma: u64, address: u64) -> Option<()> {
             let mut place = MaybeUninit::uninit();
             (Head::read(&mut place, state.folio)?.small_mapcount(), 0)
         } else {
-            (folio::large_mapcount(state.folio), folio::entire_mapcount(state.folio))
+            (
+                folio::large_mapcount(state.folio),
+                folio::entire_mapcount(state.folio),
+            )
         };
         victim::removed(state, mapcount, entire);
     }

@@ -35,7 +35,10 @@ pub fn walk(state: &mut TaskState, vma: u64, address: u64) -> Option<()> {
         lost!(mappings, 1);
         return None;
     }
-    state.mappings[(at & MASK) as usize] = Mapping { victim: state.victim, pages: 0 };
+    state.mappings[(at & MASK) as usize] = Mapping {
+        victim: state.victim,
+        pages: 0,
+    };
     state.walked = at + 1;
     Some(())
 }
@@ -62,7 +65,11 @@ pub fn removed(state: &mut TaskState, mapcount: u32, entire: u32) {
 /// Who owns an mm. Its name is kept from now on, so that a process may exit.
 #[inline(always)]
 fn resolve(mm: u64) -> VictimKey {
-    let mut key = VictimKey { mm, tgid: 0, pad: 0 };
+    let mut key = VictimKey {
+        mm,
+        tgid: 0,
+        pad: 0,
+    };
     // Null once the owner has exited (`mm_update_next_owner`).
     let owner = pointer(mm, fact!(mm_owner));
     let mut leader = 0;
@@ -81,7 +88,12 @@ fn remember(key: &VictimKey, leader: u64) {
     if VICTIMS.get_ptr(key).is_some() {
         return;
     }
-    let mut victim = Victim { mappings: 0, pages: 0, cgroup: 0, comm: [0; COMM_LEN] };
+    let mut victim = Victim {
+        mappings: 0,
+        pages: 0,
+        cgroup: 0,
+        comm: [0; COMM_LEN],
+    };
     if leader != 0 {
         let mut comm = MaybeUninit::uninit();
         if read_into(&mut comm, leader, fact!(task_comm)) {

@@ -24,7 +24,10 @@ impl Cgroups {
     /// Finds where the v2 hierarchy is mounted.
     pub fn new() -> Self {
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        Self { mount: v2_mount(&mounts), names: HashMap::new() }
+        Self {
+            mount: v2_mount(&mounts),
+            names: HashMap::new(),
+        }
     }
 
     /// The path of the cgroup below the mount, `/` for its root; `id:N` if it can't be found;
@@ -56,7 +59,9 @@ impl Cgroups {
                 // An id that had no directory yet may have one now.
                 self.names.insert(meta.ino(), name);
             }
-            let Ok(entries) = fs::read_dir(&dir) else { continue };
+            let Ok(entries) = fs::read_dir(&dir) else {
+                continue;
+            };
             for entry in entries.flatten() {
                 if entry.file_type().is_ok_and(|t| t.is_dir()) {
                     queue.push(entry.path());
@@ -82,12 +87,18 @@ mod tests {
     fn finds_the_v2_mount() {
         let mounts = "proc /proc proc rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\n";
         assert_eq!(v2_mount(mounts), Some(PathBuf::from("/sys/fs/cgroup")));
-        assert_eq!(v2_mount("cgroup /sys/fs/cgroup/memory cgroup rw 0 0\n"), None);
+        assert_eq!(
+            v2_mount("cgroup /sys/fs/cgroup/memory cgroup rw 0 0\n"),
+            None
+        );
     }
 
     #[test]
     fn unknown_ids_are_told_as_such() {
-        let mut none = Cgroups { mount: None, names: HashMap::new() };
+        let mut none = Cgroups {
+            mount: None,
+            names: HashMap::new(),
+        };
         assert_eq!(none.name(0), None);
         assert_eq!(none.name(7).as_deref(), Some("id:7"));
     }
@@ -98,7 +109,10 @@ mod tests {
         let inner = dir.path().join("a.slice/b");
         fs::create_dir_all(&inner).unwrap();
         let id = fs::metadata(&inner).unwrap().ino();
-        let mut cgroups = Cgroups { mount: Some(dir.path().to_owned()), names: HashMap::new() };
+        let mut cgroups = Cgroups {
+            mount: Some(dir.path().to_owned()),
+            names: HashMap::new(),
+        };
         assert_eq!(cgroups.name(id).as_deref(), Some("/a.slice/b"));
         fs::remove_dir_all(&inner).unwrap();
         assert_eq!(cgroups.name(id).as_deref(), Some("/a.slice/b"));

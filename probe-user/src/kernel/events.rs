@@ -21,7 +21,10 @@ pub fn take(ring: &mut RingBuf<MapData>, limit: usize) -> Vec<maps::Event> {
 
 /// Words in place of the numbers; the victim's name is the caller's to add.
 pub(super) fn decode(e: &maps::Event, attached_at: u64, notifier: bool) -> crate::snapshot::Event {
-    let verdict = Verdict::ALL.get(e.verdict as usize).copied().unwrap_or(Verdict::Undecided);
+    let verdict = Verdict::ALL
+        .get(e.verdict as usize)
+        .copied()
+        .unwrap_or(Verdict::Undecided);
     crate::snapshot::Event {
         elapsed: e.time.saturating_sub(attached_at) as f64 / 1e9,
         verdict: verdict.name().to_owned(),

@@ -50,7 +50,10 @@ pub struct Facts {
 impl Facts {
     /// The first thing missing that `hook` can't do without.
     pub fn lacks(&self, hook: Hook) -> Option<&str> {
-        self.missing.iter().find(|(_, h)| *h == Some(hook)).map(|(name, _)| name.as_str())
+        self.missing
+            .iter()
+            .find(|(_, h)| *h == Some(hook))
+            .map(|(name, _)| name.as_str())
     }
 
     /// Reads the running kernel's.
@@ -67,17 +70,29 @@ impl Facts {
     /// When the file can't be read or parsed.
     pub fn from_file(path: &Path) -> Result<Facts, FactsError> {
         let name = path.display().to_string();
-        let read = |source| FactsError::Read { path: name.clone(), source };
+        let read = |source| FactsError::Read {
+            path: name.clone(),
+            source,
+        };
         // sysfs can be mapped only from 6.16 on, so the bytes go through a memfd: a parser that
         // works on a mapping needs a tenth of the memory of one that keeps every type.
         let mut file = File::open(path).map_err(read)?;
-        let copy = memfd_create("pinscope-btf", MFdFlags::MFD_CLOEXEC).map_err(|e| read(e.into()))?;
+        let copy =
+            memfd_create("pinscope-btf", MFdFlags::MFD_CLOEXEC).map_err(|e| read(e.into()))?;
         let mut copy = File::from(copy);
         io::copy(&mut file, &mut copy).map_err(read)?;
         let mapped = format!("/proc/self/fd/{}", copy.as_raw_fd());
-        let btf = Btf::from_file_with_backend(mapped, Backend::Mmap)
-            .map_err(|e| FactsError::Parse { path: name.clone(), reason: e.to_string() })?;
-        Ok(Resolver { btf: &btf, types: HashMap::new(), missing: Vec::new() }.resolve())
+        let btf =
+            Btf::from_file_with_backend(mapped, Backend::Mmap).map_err(|e| FactsError::Parse {
+                path: name.clone(),
+                reason: e.to_string(),
+            })?;
+        Ok(Resolver {
+            btf: &btf,
+            types: HashMap::new(),
+            missing: Vec::new(),
+        }
+        .resolve())
     }
 }
 
@@ -97,7 +112,10 @@ impl Resolver<'_> {
         self.reclaim(&mut k);
         self.notifiers(&mut k);
         k.follow_folios = 1;
-        Facts { kernel: k, missing: self.missing }
+        Facts {
+            kernel: k,
+            missing: self.missing,
+        }
     }
 
     fn folio(&mut self, k: &mut KernelFacts) {
@@ -167,10 +185,17 @@ impl Resolver<'_> {
         k.pg_private |= bit(self, "PG_private_2", None);
         match self.enum_value("ttu_flags", "TTU_BATCH_FLUSH") {
             Some(flag) => k.ttu_required = flag,
-            None => self.missing.push(("ttu_flags.TTU_BATCH_FLUSH".into(), unmap)),
+            None => self
+                .missing
+                .push(("ttu_flags.TTU_BATCH_FLUSH".into(), unmap)),
         }
         // Other callers of try_to_unmap set at least one of these; each is on some kernels only.
-        for other in ["TTU_MIGRATION", "TTU_SPLIT_FREEZE", "TTU_IGNORE_MLOCK", "TTU_RMAP_LOCKED"] {
+        for other in [
+            "TTU_MIGRATION",
+            "TTU_SPLIT_FREEZE",
+            "TTU_IGNORE_MLOCK",
+            "TTU_RMAP_LOCKED",
+        ] {
             k.ttu_excluded |= self.enum_value("ttu_flags", other).unwrap_or(0);
         }
     }
@@ -205,12 +230,28 @@ impl Resolver<'_> {
         let start = Some(Hook::NotifierStart);
         k.range_mm = self.first(&[("mmu_notifier_range", "mm", 0)], start);
         for (slot, name, field) in [
-            (&mut k.mm_subscriptions, "mm_struct", "notifier_subscriptions"),
-            (&mut k.subscriptions_list, "mmu_notifier_subscriptions", "list"),
-            (&mut k.subscriptions_itree, "mmu_notifier_subscriptions", "has_itree"),
+            (
+                &mut k.mm_subscriptions,
+                "mm_struct",
+                "notifier_subscriptions",
+            ),
+            (
+                &mut k.subscriptions_list,
+                "mmu_notifier_subscriptions",
+                "list",
+            ),
+            (
+                &mut k.subscriptions_itree,
+                "mmu_notifier_subscriptions",
+                "has_itree",
+            ),
             (&mut k.notifier_next, "mmu_notifier", "hlist"),
             (&mut k.notifier_ops, "mmu_notifier", "ops"),
-            (&mut k.ops_start, "mmu_notifier_ops", "invalidate_range_start"),
+            (
+                &mut k.ops_start,
+                "mmu_notifier_ops",
+                "invalidate_range_start",
+            ),
             (&mut k.ops_end, "mmu_notifier_ops", "invalidate_range_end"),
         ] {
             *slot = self.first(&[(name, field, 0)], None);
@@ -233,7 +274,9 @@ impl Resolver<'_> {
     /// The offset in bits of a field, looked for in anonymous members too.
     fn field(&mut self, name: &str, field: &str) -> Option<u32> {
         let btf = self.btf;
-        self.named(name).iter().find_map(|t| member(btf, t, field, 0))
+        self.named(name)
+            .iter()
+            .find_map(|t| member(btf, t, field, 0))
     }
 
     fn named(&mut self, name: &str) -> &[Type] {
@@ -271,7 +314,9 @@ fn member(btf: &Btf, t: &Type, field: &str, depth: u32) -> Option<u32> {
     if depth > 8 {
         return None;
     }
-    let (Type::Struct(s) | Type::Union(s)) = t else { return None };
+    let (Type::Struct(s) | Type::Union(s)) = t else {
+        return None;
+    };
     for m in &s.members {
         let name = btf.resolve_name(m).unwrap_or_default();
         if name == field {
@@ -297,7 +342,9 @@ mod tests {
         std::fs::write(file.path(), b"not BTF at all").unwrap();
         let err = Facts::from_file(file.path()).unwrap_err().to_string();
         assert!(err.contains("cannot understand the BTF"), "{err}");
-        let err = Facts::from_file(Path::new("/nonexistent")).unwrap_err().to_string();
+        let err = Facts::from_file(Path::new("/nonexistent"))
+            .unwrap_err()
+            .to_string();
         assert!(err.contains("cannot read /nonexistent"), "{err}");
     }
 

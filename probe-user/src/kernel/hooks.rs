@@ -41,7 +41,10 @@ impl FromStr for HookOverride {
             .into_iter()
             .find(|h| h.name() == name)
             .ok_or_else(|| format!("no hook is called {name}; there are {}", names()))?;
-        if !value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.')) {
+        if !value
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.'))
+        {
             return Err(format!("{value} is no symbol"));
         }
         let symbol = (value != "off").then(|| value.to_owned());
@@ -51,7 +54,12 @@ impl FromStr for HookOverride {
 
 impl fmt::Display for HookOverride {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.hook.name(), self.symbol.as_deref().unwrap_or("off"))
+        write!(
+            f,
+            "{}={}",
+            self.hook.name(),
+            self.symbol.as_deref().unwrap_or("off")
+        )
     }
 }
 
@@ -164,8 +172,10 @@ pub struct Plan {
 /// # Errors
 /// When the kernel's symbols can't be listed.
 pub fn plan(facts: &Facts, overrides: &[HookOverride]) -> io::Result<Vec<Plan>> {
-    let mut wanted: BTreeSet<&str> =
-        DEFINITIONS.iter().flat_map(|d| d.names.iter().copied()).collect();
+    let mut wanted: BTreeSet<&str> = DEFINITIONS
+        .iter()
+        .flat_map(|d| d.names.iter().copied())
+        .collect();
     wanted.extend(overrides.iter().filter_map(|o| o.symbol.as_deref()));
     // A tracepoint shows as the function that BPF programs on it are called through.
     let tracepoints: Vec<String> = wanted.iter().map(|n| format!("__bpf_trace_{n}")).collect();
@@ -173,7 +183,10 @@ pub fn plan(facts: &Facts, overrides: &[HookOverride]) -> io::Result<Vec<Plan>> 
     wanted.extend(tracepoints.iter().map(String::as_str));
     wanted.extend(generated.iter().map(String::as_str));
     let present = symbols::present(&wanted)?;
-    Ok(DEFINITIONS.iter().map(|d| plan_one(*d, facts, overrides, &present)).collect())
+    Ok(DEFINITIONS
+        .iter()
+        .map(|d| plan_one(*d, facts, overrides, &present))
+        .collect())
 }
 
 fn plan_one(
@@ -194,7 +207,10 @@ fn plan_one(
                 obstacle: Some((HookState::Disabled, off)),
             };
         }
-        Some(HookOverride { symbol: Some(symbol), .. }) => vec![symbol],
+        Some(HookOverride {
+            symbol: Some(symbol),
+            ..
+        }) => vec![symbol],
         None => definition.names.to_vec(),
     };
     let found = names.iter().find(|name| match definition.target {
@@ -222,18 +238,26 @@ fn plan_one(
             };
             Some((HookState::Unsupported, what))
         }
-        (Some(_), Some(field)) => {
-            Some((HookState::Unsupported, format!("this kernel's BTF has no {field}")))
-        }
+        (Some(_), Some(field)) => Some((
+            HookState::Unsupported,
+            format!("this kernel's BTF has no {field}"),
+        )),
         (Some(_), None) => None,
     };
     let symbol = found.or(names.first()).map_or(newest, |s| (*s).to_owned());
-    Plan { definition, symbol, obstacle }
+    Plan {
+        definition,
+        symbol,
+        obstacle,
+    }
 }
 
 fn tracefs_has(tracepoint: &str) -> bool {
     ["vmscan", "page_ref"].iter().any(|system| {
-        Path::new("/sys/kernel/tracing/events").join(system).join(tracepoint).is_dir()
+        Path::new("/sys/kernel/tracing/events")
+            .join(system)
+            .join(tracepoint)
+            .is_dir()
     })
 }
 
@@ -242,7 +266,10 @@ mod tests {
     use super::*;
 
     fn facts() -> Facts {
-        Facts { kernel: probe_ebpf::KernelFacts::UNKNOWN, missing: Vec::new() }
+        Facts {
+            kernel: probe_ebpf::KernelFacts::UNKNOWN,
+            missing: Vec::new(),
+        }
     }
 
     fn of(hook: Hook) -> Definition {
@@ -272,10 +299,15 @@ mod tests {
         assert_eq!(state, HookState::Unsupported);
         assert_eq!(reason, "this kernel has no function __remove_mapping");
         let mut lacking = facts();
-        lacking.missing.push(("folio._refcount".into(), Some(Hook::Unmap)));
+        lacking
+            .missing
+            .push(("folio._refcount".into(), Some(Hook::Unmap)));
         let present = BTreeSet::from(["try_to_unmap".to_owned()]);
         let plan = plan_one(of(Hook::Unmap), &lacking, &[], &present);
-        assert_eq!(plan.obstacle.unwrap().1, "this kernel's BTF has no folio._refcount");
+        assert_eq!(
+            plan.obstacle.unwrap().1,
+            "this kernel's BTF has no folio._refcount"
+        );
     }
 
     #[test]
@@ -284,7 +316,13 @@ mod tests {
         let present = BTreeSet::from(["__remove_mapping".to_owned()]);
         let plan = plan_one(of(Hook::RemoveMapping), &facts(), &[off], &present);
         assert_eq!(plan.obstacle.unwrap().0, HookState::Disabled);
-        for bad in ["", "remove_mapping", "remove_mapping=", "nosuch=off", "try_to_unmap=a b"] {
+        for bad in [
+            "",
+            "remove_mapping",
+            "remove_mapping=",
+            "nosuch=off",
+            "try_to_unmap=a b",
+        ] {
             assert!(bad.parse::<HookOverride>().is_err(), "{bad}");
         }
     }

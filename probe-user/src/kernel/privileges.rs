@@ -51,7 +51,9 @@ pub const NEEDS: [Need; 4] = [
 
 /// Whether this process has what `need` asks for, effective now.
 pub fn has(need: &Need) -> bool {
-    need.any_of.iter().any(|c| caps::has_cap(None, CapSet::Effective, *c).unwrap_or(false))
+    need.any_of
+        .iter()
+        .any(|c| caps::has_cap(None, CapSet::Effective, *c).unwrap_or(false))
 }
 
 /// The mode of the lockdown LSM; `None` where there is none, or it can't be read.
@@ -68,7 +70,9 @@ fn lockdown_of(modes: &str) -> Option<String> {
 /// Whether this process looks to be in a container: another pid namespace than init's, or the
 /// marks that container managers leave.
 pub fn in_container() -> bool {
-    ["/.dockerenv", "/run/.containerenv"].iter().any(|p| fs::metadata(p).is_ok())
+    ["/.dockerenv", "/run/.containerenv"]
+        .iter()
+        .any(|p| fs::metadata(p).is_ok())
         || fs::read_to_string("/proc/1/environ").is_ok_and(|e| e.contains("container="))
 }
 
@@ -112,8 +116,14 @@ mod tests {
 
     #[test]
     fn reads_the_lockdown_mode() {
-        assert_eq!(lockdown_of("none [integrity] confidentiality\n").as_deref(), Some("integrity"));
-        assert_eq!(lockdown_of("[none] integrity confidentiality").as_deref(), Some("none"));
+        assert_eq!(
+            lockdown_of("none [integrity] confidentiality\n").as_deref(),
+            Some("integrity")
+        );
+        assert_eq!(
+            lockdown_of("[none] integrity confidentiality").as_deref(),
+            Some("none")
+        );
         assert_eq!(lockdown_of("nonsense"), None);
     }
 }

@@ -47,7 +47,11 @@ const NOT_YET: [(&str, &str, &str); 2] = [
         "try_to_migrate",
         "this version measures reclaim; migration and THP split are not hooked",
     ),
-    ("refault", "handle_mm_fault", "this version does not follow refaults"),
+    (
+        "refault",
+        "handle_mm_fault",
+        "this version does not follow refaults",
+    ),
 ];
 
 /// What is asked of the kernel side.
@@ -61,6 +65,8 @@ pub struct Options {
     pub events_per_second: u32,
     /// Let the kernel take the time of each run of our programs: what pinscope costs, at a cost.
     pub measure_self: bool,
+    /// Forward the probes' own log to this process's.
+    pub probe_log: bool,
 }
 
 /// Why nothing could be attached.
@@ -83,7 +89,10 @@ pub enum AttachError {
 }
 
 fn cannot(reason: impl Into<String>, remedy: impl Into<String>) -> AttachError {
-    AttachError::CannotRun { reason: reason.into(), remedy: remedy.into() }
+    AttachError::CannotRun {
+        reason: reason.into(),
+        remedy: remedy.into(),
+    }
 }
 
 /// The attached kernel side. Dropping it detaches everything; so does the kernel, whatever
@@ -121,7 +130,10 @@ impl Probes {
         })?;
         let plans = plan(&facts, &options.hooks).map_err(|e| {
             cannot(
-                format!("cannot list the kernel's symbols in {}: {e}", symbols::KALLSYMS),
+                format!(
+                    "cannot list the kernel's symbols in {}: {e}",
+                    symbols::KALLSYMS
+                ),
                 "run a kernel with CONFIG_KALLSYMS=y, with /proc mounted",
             )
         })?;
@@ -158,9 +170,10 @@ impl Probes {
         mut hooks: Vec<(Hook, HookStatus, Vec<&'static str>)>,
         options: &Options,
     ) -> Result<Probes, AttachError> {
-        if let Some((_, unmap, _)) = hooks.iter().find(|(h, s, _)| {
-            *h == Hook::Unmap && s.state != HookState::Active
-        }) {
+        if let Some((_, unmap, _)) = hooks
+            .iter()
+            .find(|(h, s, _)| *h == Hook::Unmap && s.state != HookState::Active)
+        {
             let reason = unmap.reason.clone().unwrap_or_default();
             return Err(cannot(
                 format!("cannot hook try_to_unmap, without which nothing can be seen: {reason}"),
@@ -169,16 +182,21 @@ impl Probes {
         }
         hooks.sort_by_key(|(hook, _, _)| *hook);
         let ring = if options.events_per_second > 0 {
-            let map = ebpf.take_map("EVENTS").ok_or(ReadError::Missing("EVENTS"))?;
-            Some(
-                RingBuf::try_from(map)
-                    .map_err(|source| ReadError::Map { map: "EVENTS", source })?,
-            )
+            let map = ebpf
+                .take_map("EVENTS")
+                .ok_or(ReadError::Missing("EVENTS"))?;
+            Some(RingBuf::try_from(map).map_err(|source| ReadError::Map {
+                map: "EVENTS",
+                source,
+            })?)
         } else {
             None
         };
-        let stats =
-            if options.measure_self { enable_stats(Stats::RunTime).ok() } else { None };
+        let stats = if options.measure_self {
+            enable_stats(Stats::RunTime).ok()
+        } else {
+            None
+        };
         let mut cgroups = Cgroups::new();
         cgroups.walk();
         Ok(Probes {
@@ -198,13 +216,18 @@ impl Probes {
 
     /// Whether a hook is attached.
     pub fn active(&self, hook: Hook) -> bool {
-        self.hooks.iter().any(|(h, s, _)| *h == hook && s.state == HookState::Active)
+        self.hooks
+            .iter()
+            .any(|(h, s, _)| *h == hook && s.state == HookState::Active)
     }
 
     /// How many hooks are attached, of how many.
     pub fn active_of_all(&self) -> (usize, usize) {
-        let active =
-            self.hooks.iter().filter(|(_, s, _)| s.state == HookState::Active).count();
+        let active = self
+            .hooks
+            .iter()
+            .filter(|(_, s, _)| s.state == HookState::Active)
+            .count();
         (active, self.hooks.len())
     }
 
@@ -257,12 +280,17 @@ impl Probes {
                 cgroup: cgroups.name(v.cgroup),
                 cgroup_id: v.cgroup,
             },
-            None => Process { pid: key.tgid, comm: String::new(), cgroup: None, cgroup_id: 0 },
+            None => Process {
+                pid: key.tgid,
+                comm: String::new(),
+                cgroup: None,
+                cgroup_id: 0,
+            },
         };
         let mut merged: BTreeMap<Group, ByVerdict> = BTreeMap::new();
         for (key, value) in &groups {
-            let victim = (one && key.victim != NOBODY)
-                .then(|| process(&key.victim, &mut self.cgroups));
+            let victim =
+                (one && key.victim != NOBODY).then(|| process(&key.victim, &mut self.cgroups));
             let group = Group {
                 reclaimer: Reclaimer::from_u8(key.reclaimer),
                 memory: Memory::from_u8(key.memory),
@@ -310,7 +338,9 @@ impl Probes {
     pub fn events(&mut self, limit: usize) -> Vec<Event> {
         let notifier = self.active(Hook::NotifierStart);
         let one = self.active(Hook::UnmapOne);
-        let Some(ring) = &mut self.ring else { return Vec::new() };
+        let Some(ring) = &mut self.ring else {
+            return Vec::new();
+        };
         let raw = events::take(ring, limit);
         let maps = Maps(&self.ebpf);
         raw.iter()
@@ -336,7 +366,12 @@ impl Probes {
         if self.stopped {
             return;
         }
-        for entry in ["f_shrink_enter", "k_shrink_enter", "f_reclaim_enter", "k_reclaim_enter"] {
+        for entry in [
+            "f_shrink_enter",
+            "k_shrink_enter",
+            "f_reclaim_enter",
+            "k_reclaim_enter",
+        ] {
             if let Some(program) = self.ebpf.program_mut(entry)
                 && program.fd().is_ok()
             {
@@ -345,18 +380,22 @@ impl Probes {
             }
         }
         let deadline = Instant::now() + DRAIN;
-        while Instant::now() < deadline
-            && Maps(&self.ebpf).claimed().is_ok_and(|c| !c.is_empty())
-        {
+        while Instant::now() < deadline && Maps(&self.ebpf).claimed().is_ok_and(|c| !c.is_empty()) {
             thread::sleep(Duration::from_millis(5));
         }
         for (hook, _, programs) in &self.hooks {
-            let misses =
-                programs.iter().filter_map(|p| self.ebpf.program(p)).filter_map(misses).sum();
+            let misses = programs
+                .iter()
+                .filter_map(|p| self.ebpf.program(p))
+                .filter_map(misses)
+                .sum();
             self.final_misses.insert(*hook, misses);
         }
-        let names: Vec<&'static str> =
-            self.hooks.iter().flat_map(|(_, _, p)| p.iter().copied()).collect();
+        let names: Vec<&'static str> = self
+            .hooks
+            .iter()
+            .flat_map(|(_, _, p)| p.iter().copied())
+            .collect();
         for name in names {
             if let Some(program) = self.ebpf.program_mut(name)
                 && program.fd().is_ok()
@@ -377,7 +416,11 @@ impl Probes {
                 let hits = maps.hits(*hook)?;
                 row.hits = Some(hits.entries);
                 let skipped = self.final_misses.get(hook).copied().unwrap_or_else(|| {
-                    programs.iter().filter_map(|p| self.ebpf.program(p)).filter_map(misses).sum()
+                    programs
+                        .iter()
+                        .filter_map(|p| self.ebpf.program(p))
+                        .filter_map(misses)
+                        .sum()
                 });
                 // Returns are all in only when nothing is under way.
                 let returns = if self.stopped && has_return(programs) {
@@ -404,7 +447,9 @@ impl Probes {
     }
 
     fn name_subscribers(&mut self) {
-        let Ok(subscribers) = Maps(&self.ebpf).subscribers() else { return };
+        let Ok(subscribers) = Maps(&self.ebpf).subscribers() else {
+            return;
+        };
         let new: BTreeSet<u64> = subscribers
             .keys()
             .filter(|a| **a != INTERVAL_NOTIFIERS && !self.symbols.0.contains_key(a))
@@ -436,7 +481,9 @@ impl Probes {
             bpf_seconds: self.stats.as_ref().map(|_| runs.0.as_secs_f64()),
             bpf_runs: self.stats.as_ref().map(|_| runs.1),
             cpu_seconds: usage.map(|u| seconds(u.user_time()) + seconds(u.system_time())),
-            rss_bytes: usage.and_then(|u| u64::try_from(u.max_rss()).ok()).map(|kib| kib * 1024),
+            rss_bytes: usage
+                .and_then(|u| u64::try_from(u.max_rss()).ok())
+                .map(|kib| kib * 1024),
         }
     }
 }
@@ -446,13 +493,18 @@ impl SymbolNames {
         if address == INTERVAL_NOTIFIERS {
             return "interval notifiers".into();
         }
-        self.0.get(&address).cloned().unwrap_or_else(|| format!("a callback at {address:#x}"))
+        self.0
+            .get(&address)
+            .cloned()
+            .unwrap_or_else(|| format!("a callback at {address:#x}"))
     }
 }
 
 fn check_privileges() -> Result<(), AttachError> {
-    let lacking: Vec<&privileges::Need> =
-        privileges::NEEDS.iter().filter(|n| n.required && !privileges::has(n)).collect();
+    let lacking: Vec<&privileges::Need> = privileges::NEEDS
+        .iter()
+        .filter(|n| n.required && !privileges::has(n))
+        .collect();
     if let Some(first) = lacking.first() {
         let names: Vec<&str> = lacking.iter().map(|n| n.name).collect();
         let remedy = if privileges::in_container() {
@@ -461,7 +513,11 @@ fn check_privileges() -> Result<(), AttachError> {
             "run it with sudo, or give the binary its capabilities: setcap cap_bpf,cap_perfmon,cap_syslog+ep pinscope"
         };
         return Err(cannot(
-            format!("missing {}: needed to {}", names.join(" and "), first.purpose),
+            format!(
+                "missing {}: needed to {}",
+                names.join(" and "),
+                first.purpose
+            ),
             remedy,
         ));
     }
@@ -567,7 +623,9 @@ fn attach_one(
         }
     }
     attach_programs(ebpf, definition.kprobe, &plan.symbol, None).map_err(|why| {
-        reason.take().map_or_else(|| why.clone(), |fentry| format!("{why}; {fentry}"))
+        reason
+            .take()
+            .map_or_else(|| why.clone(), |fentry| format!("{why}; {fentry}"))
     })?;
     Ok((Attach::Kprobe, definition.kprobe, reason))
 }
@@ -636,7 +694,11 @@ fn unload(program: &mut Program) {
 
 /// One line of why; the verifier's log, which is long, only where logging asks for it.
 fn explain(name: &str, error: &ProgramError) -> String {
-    if let ProgramError::LoadError { io_error, verifier_log } = error {
+    if let ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    } = error
+    {
         // The end says what was refused; the whole log may be megabytes.
         let log = verifier_log.to_string();
         let lines: Vec<&str> = log.lines().collect();

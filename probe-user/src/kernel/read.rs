@@ -61,8 +61,11 @@ impl Maps<'_> {
         for key in hash.keys() {
             let key = key.map_err(|source| ReadError::Map { map, source })?;
             // Gone between the key and the value is no error.
-            let Ok(value) = hash.get(&key, 0) else { continue };
-            if let (Ok(key), Ok(value)) = (Key::read_from_bytes(&key), Value::read_from_bytes(&value))
+            let Ok(value) = hash.get(&key, 0) else {
+                continue;
+            };
+            if let (Ok(key), Ok(value)) =
+                (Key::read_from_bytes(&key), Value::read_from_bytes(&value))
             {
                 entries.push((key, value));
             }
@@ -78,8 +81,13 @@ impl Maps<'_> {
         let data = self.0.map(map).ok_or(ReadError::Missing(map))?;
         let array: PerCpuArray<&MapData, [u8; N]> =
             PerCpuArray::try_from(data).map_err(|source| ReadError::Map { map, source })?;
-        let values = array.get(&index, 0).map_err(|source| ReadError::Map { map, source })?;
-        Ok(values.iter().filter_map(|v| T::read_from_bytes(v).ok()).collect())
+        let values = array
+            .get(&index, 0)
+            .map_err(|source| ReadError::Map { map, source })?;
+        Ok(values
+            .iter()
+            .filter_map(|v| T::read_from_bytes(v).ok())
+            .collect())
     }
 
     pub(super) fn groups(&self) -> Result<BTreeMap<GroupKey, GroupCounts>, ReadError> {
@@ -105,19 +113,28 @@ impl Maps<'_> {
 
     pub(super) fn subscribers(&self) -> Result<BTreeMap<u64, Subscriber>, ReadError> {
         const V: usize = size_of::<Subscriber>();
-        Ok(self.entries::<u64, _, 8, V>("SUBSCRIBERS")?.into_iter().collect())
+        Ok(self
+            .entries::<u64, _, 8, V>("SUBSCRIBERS")?
+            .into_iter()
+            .collect())
     }
 
     pub(super) fn times(&self, verdict: Verdict) -> Result<(Histogram, Histogram), ReadError> {
         let cpus: Vec<TimeHists> =
             self.per_cpu::<_, { size_of::<TimeHists>() }>("TIMES", verdict as u32)?;
-        Ok((sum(cpus.iter().map(|c| &c.unmap_ns)), sum(cpus.iter().map(|c| &c.notifier_ns))))
+        Ok((
+            sum(cpus.iter().map(|c| &c.unmap_ns)),
+            sum(cpus.iter().map(|c| &c.notifier_ns)),
+        ))
     }
 
     pub(super) fn folio_hists(&self) -> Result<(Histogram, Histogram), ReadError> {
         let cpus: Vec<FolioHists> =
             self.per_cpu::<_, { size_of::<FolioHists>() }>("FOLIO_HISTS", 0)?;
-        Ok((sum(cpus.iter().map(|c| &c.excess)), sum(cpus.iter().map(|c| &c.per_folio))))
+        Ok((
+            sum(cpus.iter().map(|c| &c.excess)),
+            sum(cpus.iter().map(|c| &c.per_folio)),
+        ))
     }
 
     pub(super) fn hits(&self, hook: Hook) -> Result<HookHits, ReadError> {
@@ -148,7 +165,11 @@ impl Maps<'_> {
 
     /// Tasks that are inside reclaim.
     pub(super) fn claimed(&self) -> Result<Vec<u32>, ReadError> {
-        Ok(self.entries::<u32, u32, 4, 4>("CLAIMS")?.into_iter().map(|(slot, _)| slot).collect())
+        Ok(self
+            .entries::<u32, u32, 4, 4>("CLAIMS")?
+            .into_iter()
+            .map(|(slot, _)| slot)
+            .collect())
     }
 
     /// The state of the task in a slot.
@@ -157,7 +178,9 @@ impl Maps<'_> {
         let data = self.0.map(map).ok_or(ReadError::Missing(map))?;
         let array: Array<&MapData, [u8; size_of::<TaskState>()]> =
             Array::try_from(data).map_err(|source| ReadError::Map { map, source })?;
-        let value = array.get(&slot, 0).map_err(|source| ReadError::Map { map, source })?;
+        let value = array
+            .get(&slot, 0)
+            .map_err(|source| ReadError::Map { map, source })?;
         TaskState::read_from_bytes(&value).map_err(|_| ReadError::Missing(map))
     }
 }
@@ -180,9 +203,16 @@ pub(super) fn fold(groups: &mut BTreeMap<GroupKey, GroupCounts>, state: &TaskSta
     if bits & (EXAMINED | FREED | MAPPED) == EXAMINED {
         bits |= UNWATCHED;
     }
-    let verdict = decide(Evidence { bits, excess: state.excess });
+    let verdict = decide(Evidence {
+        bits,
+        excess: state.excess,
+    });
     let key = GroupKey {
-        victim: if state.walked > 0 { state.mappings[0].victim } else { NOBODY },
+        victim: if state.walked > 0 {
+            state.mappings[0].victim
+        } else {
+            NOBODY
+        },
         reclaimer: state.reclaimer,
         memory: state.memory,
         order: state.order,
@@ -197,7 +227,11 @@ pub(super) fn fold(groups: &mut BTreeMap<GroupKey, GroupCounts>, state: &TaskSta
 }
 
 /// No process: what the kernel side writes where it doesn't know.
-pub(super) const NOBODY: VictimKey = VictimKey { mm: 0, tgid: 0, pad: 0 };
+pub(super) const NOBODY: VictimKey = VictimKey {
+    mm: 0,
+    tgid: 0,
+    pad: 0,
+};
 
 /// One group's counts in user space's words.
 pub(super) fn counts(c: &probe_ebpf::maps::Counts) -> Counts {
@@ -211,8 +245,12 @@ pub(super) fn counts(c: &probe_ebpf::maps::Counts) -> Counts {
 }
 
 fn sum<'a>(cpus: impl Iterator<Item = &'a Hist>) -> Histogram {
-    let mut all =
-        Histogram { sum: 0, min: None, max: None, buckets: vec![0; probe_ebpf::hist::BUCKETS] };
+    let mut all = Histogram {
+        sum: 0,
+        min: None,
+        max: None,
+        buckets: vec![0; probe_ebpf::hist::BUCKETS],
+    };
     for cpu in cpus {
         all.sum = all.sum.wrapping_add(cpu.sum);
         for (to, from) in all.buckets.iter_mut().zip(&cpu.buckets) {
@@ -226,11 +264,19 @@ fn sum<'a>(cpus: impl Iterator<Item = &'a Hist>) -> Histogram {
             all.min = Some(all.min.map_or(min, |m| m.min(min)));
         }
     }
-    let used = all.buckets.iter().rposition(|n| *n > 0).map_or(0, |i| i + 1);
+    let used = all
+        .buckets
+        .iter()
+        .rposition(|n| *n > 0)
+        .map_or(0, |i| i + 1);
     all.buckets.truncate(used);
     if all.min.is_none() {
         // The histogram of folios keeps no minimum: its lowest bucket in use is one.
-        all.min = all.buckets.iter().position(|n| *n > 0).map(probe_ebpf::hist::lower);
+        all.min = all
+            .buckets
+            .iter()
+            .position(|n| *n > 0)
+            .map(probe_ebpf::hist::lower);
     }
     all
 }
@@ -242,7 +288,12 @@ mod tests {
     use super::*;
 
     fn hist(values: &[u64]) -> Hist {
-        let mut h = Hist { sum: 0, min_inverted: 0, max: 0, buckets: [0; BUCKETS] };
+        let mut h = Hist {
+            sum: 0,
+            min_inverted: 0,
+            max: 0,
+            buckets: [0; BUCKETS],
+        };
         for v in values {
             h.sum += v;
             h.max = h.max.max(*v);
@@ -259,7 +310,10 @@ mod tests {
         assert_eq!((all.sum, all.min, all.max), (108, Some(3), Some(100)));
         assert_eq!(all.buckets.iter().sum::<u64>(), 3);
         let nothing = sum([&none].into_iter());
-        assert_eq!((nothing.min, nothing.max, nothing.buckets.len()), (None, None, 0));
+        assert_eq!(
+            (nothing.min, nothing.max, nothing.buckets.len()),
+            (None, None, 0)
+        );
     }
 
     #[test]

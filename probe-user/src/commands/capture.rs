@@ -1,0 +1,246 @@
+//! `pinscope capture`: watches the host for a while, and reports.
+
+use std::{
+    io::{IsTerminal, Write},
+    process::ExitStatus,
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::{Context, Result};
+use tokio::{
+    process::Child,
+    signal::unix::{Signal, SignalKind, signal},
+    time::MissedTickBehavior,
+};
+
+use super::{
+    TIMED_OUT,
+    child::{self, NotStarted},
+    options,
+    output::{self, Sink},
+};
+use crate::{
+    cli::{self, Cli, Format},
+    faces::{json, ndjson, progress, text},
+    kernel::probes::{Options, Probes},
+    model::{Capture, Interval, Totals, Window},
+    snapshot::{Event, Host, Snapshot},
+};
+
+/// Events read at once, and kept for the report's JSON, at most.
+const MAX_EVENTS: usize = 10_000;
+
+pub(super) fn run(cli: &Cli, args: &cli::Capture) -> Result<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")?;
+    let mut sink = Sink::open(args.output.as_deref())?;
+    match runtime.block_on(watch(cli, args, &mut sink)) {
+        Ok(code) => {
+            sink.finish()?;
+            Ok(code)
+        }
+        Err(error) => {
+            sink.abandon();
+            if let Some(not_started) = error.downcast_ref::<NotStarted>() {
+                eprintln!("pinscope: {not_started}");
+                return Ok(not_started.status());
+            }
+            Err(error)
+        }
+    }
+}
+
+/// What ended the watching.
+enum End {
+    Duration,
+    Interrupted,
+    Child(ExitStatus),
+}
+
+async fn watch(cli: &Cli, args: &cli::Capture, sink: &mut Sink) -> Result<u8> {
+    let started = Instant::now();
+    let mut probes = Probes::attach(&Options {
+        events_per_second: args.events,
+        measure_self: !args.no_self_cost,
+        ..options(&args.hooking)
+    })?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let start = SystemTime::now();
+    // CMD gets the privileges that this process was started with; afterwards they are dropped.
+    let mut child = match args.cmd.as_slice() {
+        [] => None,
+        cmd => Some(child::start(cmd, sink.is_named())?),
+    };
+    let kept = probes
+        .drop_privileges()
+        .context("cannot drop capabilities")?;
+    let (active, all) = probes.active_of_all();
+    tracing::info!(
+        "{active} of {all} hooks active after {} ms; capabilities dropped{}",
+        started.elapsed().as_millis(),
+        if kept {
+            ", but for CAP_BPF, which this kernel asks for to read maps"
+        } else {
+            ""
+        }
+    );
+
+    let host = host();
+    let mut view = View {
+        progress: !cli.quiet && std::io::stderr().is_terminal(),
+        ndjson: args.format == Format::Ndjson,
+        previous: None,
+        events: Vec::new(),
+        sink,
+    };
+    if view.ndjson {
+        let hooks = probes.snapshot()?.hooks;
+        ndjson::start(view.sink, &host, &Window::new(start, 0.0), &hooks)?;
+        view.sink.flush()?;
+    }
+    let end = wait(
+        args,
+        &mut probes,
+        &mut view,
+        &mut child,
+        &mut interrupt,
+        &mut terminate,
+    )
+    .await?;
+    let code = match (end, &mut child) {
+        (End::Child(status), _) => child::code(status),
+        (End::Duration, Some(child)) => {
+            child::end(child).await?;
+            TIMED_OUT
+        }
+        (End::Interrupted, Some(child)) => child::code(child::end(child).await?),
+        (End::Duration | End::Interrupted, None) => 0,
+    };
+    probes.stop();
+    let last = probes
+        .snapshot()
+        .context("the capture is over, but cannot be read")?;
+    view.collect(&mut probes)?;
+    if view.progress {
+        eprint!("\r\x1b[K");
+    }
+    let window = Window::new(start, last.elapsed);
+    let capture = Capture::between(&host, window, None, &last, &view.events);
+    match args.format {
+        Format::Text => {
+            let style = output::style(cli, view.sink.is_terminal());
+            text::write(view.sink, &capture, &style)?;
+        }
+        Format::Json => json::write(view.sink, &capture)?,
+        Format::Ndjson => ndjson::report(view.sink, &capture)?,
+    }
+    view.sink.flush()?;
+    Ok(code)
+}
+
+/// Waits for what ends the capture, looking at each interval.
+async fn wait(
+    args: &cli::Capture,
+    probes: &mut Probes,
+    view: &mut View<'_>,
+    child: &mut Option<Child>,
+    interrupt: &mut Signal,
+    terminate: &mut Signal,
+) -> Result<End> {
+    // The longest duration that is accepted stands for none: a year is not waited for.
+    let duration = args
+        .duration
+        .map_or(Duration::from_secs(366 * 24 * 3600), |d| d.0);
+    let deadline = tokio::time::sleep(duration);
+    tokio::pin!(deadline);
+    let period = args.interval.0;
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let child_ends = async {
+            match child.as_mut() {
+                Some(child) => child.wait().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // In this order: a CMD that has ended has ended, also when its time is up.
+            biased;
+            status = child_ends => return Ok(End::Child(status?)),
+            _ = interrupt.recv() => return Ok(End::Interrupted),
+            _ = terminate.recv() => return Ok(End::Interrupted),
+            () = &mut deadline => return Ok(End::Duration),
+            _ = ticks.tick() => view.look(probes)?,
+        }
+    }
+}
+
+/// What is shown and written while it goes.
+struct View<'a> {
+    progress: bool,
+    ndjson: bool,
+    previous: Option<Snapshot>,
+    events: Vec<Event>,
+    sink: &'a mut Sink,
+}
+
+impl View<'_> {
+    fn look(&mut self, probes: &mut Probes) -> Result<()> {
+        self.collect(probes)?;
+        // Nobody looks: the maps are read once, at the end.
+        if !self.progress && !self.ndjson {
+            return Ok(());
+        }
+        let now = probes.snapshot()?;
+        if self.progress {
+            let totals = Totals::between(None, &now);
+            let line = progress::progress_line(Duration::from_secs_f64(now.elapsed), &totals);
+            eprint!("\r\x1b[K{line}");
+            std::io::stderr().flush()?;
+        }
+        if self.ndjson {
+            ndjson::interval(
+                self.sink,
+                &Interval::new(None, self.previous.as_ref(), &now),
+            )?;
+            self.sink.flush()?;
+        }
+        self.previous = Some(now);
+        Ok(())
+    }
+
+    fn collect(&mut self, probes: &mut Probes) -> Result<()> {
+        loop {
+            let events = probes.events(MAX_EVENTS);
+            if events.is_empty() {
+                return Ok(());
+            }
+            if self.ndjson {
+                for event in &events {
+                    ndjson::event(self.sink, event)?;
+                }
+            } else {
+                // Their number in the report is what was carried out, budget by budget.
+                self.events.extend(events);
+            }
+        }
+    }
+}
+
+/// The machine that is captured.
+pub(super) fn host() -> Host {
+    let name = nix::sys::utsname::uname().ok();
+    let text = |s: Option<&std::ffi::OsStr>| {
+        s.map(|s| s.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    };
+    Host {
+        kernel: text(name.as_ref().map(|n| n.release())),
+        hostname: text(name.as_ref().map(|n| n.nodename())),
+        cpus: std::thread::available_parallelism()
+            .map_or(0, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
+    }
+}
