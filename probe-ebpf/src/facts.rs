@@ -121,6 +121,10 @@ pub struct KernelFacts {
     pub hooks: u32,
     /// Single futile unmaps carried out, at most, for each CPU and second; 0: none.
     pub events_per_second: u32,
+    /// 1: the programs log what they do (aya-log); else the verifier cuts that away.
+    pub probe_log: u32,
+    /// Zero.
+    pub pad: u32,
     /// 1: follow how often each folio is unmapped in vain.
     pub follow_folios: u32,
 }
@@ -129,7 +133,7 @@ pub struct KernelFacts {
 /// a macro, so not in BTF; the same since it came in 5.7).
 pub const GUP_PIN_COUNTING_BIAS: u32 = 1024;
 
-const _: () = assert!(core::mem::size_of::<KernelFacts>() == 40 + 38 * 4);
+const _: () = assert!(core::mem::size_of::<KernelFacts>() == 40 + 40 * 4);
 const _: () = assert!(core::mem::align_of::<KernelFacts>() == 8);
 
 impl KernelFacts {
@@ -177,6 +181,8 @@ impl KernelFacts {
         ttu_excluded: 0,
         hooks: 0,
         events_per_second: 0,
+        probe_log: 0,
+        pad: 0,
         follow_folios: 0,
     };
 }

@@ -44,18 +44,16 @@ fn panic(_info: &core::panic::PanicInfo) -> ! {
 
 /// Defines the kprobe and the fentry flavour of a program that runs at a function's entry.
 macro_rules! at_entry {
-    ($kprobe:ident, $fentry:ident, ($($arg:ident = $n:literal),*) $body:expr) => {
+    ($kprobe:ident, $fentry:ident, ($ctx:ident $(, $arg:ident = $n:literal)*) $body:expr) => {
         #[kprobe]
-        fn $kprobe(ctx: ProbeContext) -> u32 {
-            let _ = &ctx;
-            $(let Some($arg) = ctx.arg::<u64>($n) else { return 0 };)*
+        fn $kprobe($ctx: ProbeContext) -> u32 {
+            $(let Some($arg) = $ctx.arg::<u64>($n) else { return 0 };)*
             let _ = $body;
             0
         }
         #[fentry]
-        fn $fentry(ctx: FEntryContext) -> i32 {
-            let _ = &ctx;
-            $(let $arg: u64 = ctx.arg($n);)*
+        fn $fentry($ctx: FEntryContext) -> i32 {
+            $(let $arg: u64 = $ctx.arg($n);)*
             let _ = $body;
             0
         }
@@ -64,14 +62,14 @@ macro_rules! at_entry {
 
 /// The same for a function's return, where no argument and no return value is needed.
 macro_rules! at_return {
-    ($kretprobe:ident, $fexit:ident, $body:expr) => {
+    ($kretprobe:ident, $fexit:ident, ($ctx:ident) $body:expr) => {
         #[kretprobe]
-        fn $kretprobe(_ctx: RetProbeContext) -> u32 {
+        fn $kretprobe($ctx: RetProbeContext) -> u32 {
             let _ = $body;
             0
         }
         #[fexit]
-        fn $fexit(_ctx: FExitContext) -> i32 {
+        fn $fexit($ctx: FExitContext) -> i32 {
             let _ = $body;
             0
         }
@@ -79,20 +77,20 @@ macro_rules! at_return {
 }
 
 // shrink_page_list(list, pgdat, sc, stat, …), shrink_folio_list(…): the same on all kernels.
-at_entry!(k_shrink_enter, f_shrink_enter, (sc = 2) reclaim::shrink_enter(sc));
-at_return!(k_shrink_exit, f_shrink_exit, reclaim::shrink_exit());
-at_entry!(k_reclaim_enter, f_reclaim_enter, () reclaim::reclaim_enter());
-at_return!(k_reclaim_exit, f_reclaim_exit, reclaim::reclaim_exit());
+at_entry!(k_shrink_enter, f_shrink_enter, (ctx, sc = 2) reclaim::shrink_enter(&ctx, sc));
+at_return!(k_shrink_exit, f_shrink_exit, (ctx) reclaim::shrink_exit(&ctx));
+at_entry!(k_reclaim_enter, f_reclaim_enter, (_ctx) reclaim::reclaim_enter());
+at_return!(k_reclaim_exit, f_reclaim_exit, (_ctx) reclaim::reclaim_exit());
 // try_to_unmap(folio, flags)
-at_entry!(k_unmap_enter, f_unmap_enter, (folio = 0, flags = 1) unmap::enter(folio, flags));
-at_return!(k_unmap_exit, f_unmap_exit, unmap::exit());
+at_entry!(k_unmap_enter, f_unmap_enter, (ctx, folio = 0, flags = 1) unmap::enter(folio, flags));
+at_return!(k_unmap_exit, f_unmap_exit, (_ctx) unmap::exit());
 // try_to_unmap_one(folio, vma, address, arg)
-at_entry!(k_unmap_one, f_unmap_one, (vma = 1, address = 2) unmap::one(vma, address));
+at_entry!(k_unmap_one, f_unmap_one, (ctx, vma = 1, address = 2) unmap::one(vma, address));
 // __mmu_notifier_invalidate_range_start(range), …_end(range)
-at_entry!(k_start_enter, f_start_enter, (range = 0) notifier::start_enter(range));
-at_return!(k_start_exit, f_start_exit, notifier::start_exit());
-at_entry!(k_end_enter, f_end_enter, () notifier::end_enter());
-at_return!(k_end_exit, f_end_exit, notifier::end_exit());
+at_entry!(k_start_enter, f_start_enter, (ctx, range = 0) notifier::start_enter(range));
+at_return!(k_start_exit, f_start_exit, (_ctx) notifier::start_exit());
+at_entry!(k_end_enter, f_end_enter, (_ctx) notifier::end_enter());
+at_return!(k_end_exit, f_end_exit, (_ctx) notifier::end_exit());
 
 // __remove_mapping(mapping, folio, reclaimed, target_memcg): the kretprobe has no arguments,
 // so a kprobe keeps the folio; fexit has both.

@@ -1,6 +1,10 @@
 //! Reclaim's own brackets: who reclaims, and when a batch ends.
 
-use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_task};
+use aya_ebpf::{
+    EbpfContext,
+    helpers::{bpf_get_current_comm, bpf_get_current_task},
+};
+use aya_log_ebpf::{debug, warn};
 use probe_ebpf::{Hook, Reclaimer, maps::TaskState};
 
 use crate::{
@@ -13,9 +17,20 @@ use crate::{
 
 /// At the entry of `shrink_folio_list` with its `scan_control`.
 #[inline(always)]
-pub fn shrink_enter(sc: u64) -> Option<()> {
-    let state = task::claim()?;
+pub fn shrink_enter(ctx: &impl EbpfContext, sc: u64) -> Option<()> {
+    let Some(state) = task::claim() else {
+        if fact!(probe_log) != 0 {
+            warn!(ctx, "no slot is free: a shrink call goes uncounted");
+        }
+        return None;
+    };
     if state.in_shrink != 0 {
+        if fact!(probe_log) != 0 {
+            warn!(
+                ctx,
+                "task {}: the return of its last shrink call was missed", state.tid
+            );
+        }
         // The return of the call before was missed; its last folio is long gone.
         close(state, false);
         flush(state);
@@ -31,13 +46,23 @@ pub fn shrink_enter(sc: u64) -> Option<()> {
 
 /// At its return.
 #[inline(always)]
-pub fn shrink_exit() -> Option<()> {
+pub fn shrink_exit(ctx: &impl EbpfContext) -> Option<()> {
     let state = task::current()?;
     if state.in_shrink == 0 {
         return None;
     }
     state.returns[Hook::ShrinkList as usize] += 1;
     close(state, true);
+    if fact!(probe_log) != 0 {
+        let unmaps = state.entries[Hook::Unmap as usize];
+        debug!(
+            ctx,
+            "task {}: a shrink call by reclaimer {} unmapped {}",
+            state.tid,
+            state.reclaimer,
+            unmaps
+        );
+    }
     flush(state);
     state.in_shrink = 0;
     if state.in_reclaim_pages == 0 {

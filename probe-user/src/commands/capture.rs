@@ -120,6 +120,7 @@ async fn watch(cli: &Cli, args: &cli::Capture, sink: &mut Sink) -> Result<u8> {
         (End::Duration | End::Interrupted, None) => 0,
     };
     probes.stop();
+    probes.forward_log();
     let last = probes
         .snapshot()
         .context("the capture is over, but cannot be read")?;
@@ -189,6 +190,7 @@ struct View<'a> {
 
 impl View<'_> {
     fn look(&mut self, probes: &mut Probes) -> Result<()> {
+        probes.forward_log();
         self.collect(probes)?;
         // Nobody looks: the maps are read once, at the end.
         if !self.progress && !self.ndjson {

@@ -14,9 +14,10 @@ use crate::{
     cli::{Cli, Doctor, TextOrJson},
     faces,
     kernel::{
+        attach::AttachError,
         facts::{Facts, VMLINUX_BTF},
         privileges,
-        probes::{AttachError, Probes},
+        probes::Probes,
         symbols::KALLSYMS,
     },
     model::{Check, DoctorReport},

@@ -13,7 +13,8 @@ use clap::CommandFactory;
 
 use crate::{
     cli::{Cli, Command, Hooking},
-    kernel::probes::{AttachError, Options},
+    kernel::attach::AttachError,
+    kernel::probes::Options,
 };
 
 /// The exit status for a machine, or privileges, that can't run pinscope.

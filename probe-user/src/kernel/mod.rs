@@ -1,9 +1,10 @@
 //! The live kernel: what it is made of, the hooks in it, and the maps they fill.
 //!
 //! [`facts`] reads the running kernel's BTF, [`symbols`] its kallsyms; [`hooks`] plans which
-//! program goes where, [`probes`] loads and attaches them and takes snapshots, [`privileges`]
+//! program goes where, [`attach`] loads and attaches them, [`probes`] takes snapshots, [`privileges`]
 //! says what this process may do and lets go of what it no longer needs.
 
+pub mod attach;
 pub mod cgroups;
 pub mod events;
 pub mod facts;

@@ -1,44 +1,48 @@
-//! Loads the programs, attaches them, and takes snapshots of what they count.
+//! The attached kernel side: snapshots of what it counts, and its end.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs,
     os::fd::{AsFd, AsRawFd, OwnedFd},
     thread,
     time::{Duration, Instant},
 };
 
 use aya::{
-    Btf, Ebpf, EbpfLoader,
+    Btf, Ebpf,
     maps::{MapData, RingBuf},
-    programs::{Program, ProgramError},
+    programs::Program,
     sys::{Stats, enable_stats},
 };
+use aya_log::EbpfLogger;
 use probe_ebpf::{Hook, Memory, Reclaimer, Verdict, maps::INTERVAL_NOTIFIERS, maps::VictimKey};
-use zerocopy::IntoBytes;
 
 use super::{
+    attach::{
+        AttachError, Attempt, Hooked, attach_all, cannot, chain, check_privileges, load, unload,
+    },
     cgroups::Cgroups,
     events,
     facts::Facts,
-    hooks::{AttachMode, HookOverride, Plan, Target, plan},
+    hooks::{AttachMode, HookOverride, plan},
     privileges,
     read::{Maps, NOBODY, ReadError, counts, fold, text},
     symbols,
 };
 use crate::snapshot::{
-    Attach, ByVerdict, Event, Group, HookState, HookStatus, Lost, Process, SelfCost, Snapshot,
-    Subscriber,
+    ByVerdict, Event, Group, HookState, HookStatus, Lost, Process, SelfCost, Snapshot, Subscriber,
 };
-
-/// The kernel side, as `cargo xtask build` made it.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("PINSCOPE_EBPF_OBJECT"));
 
 /// How long a stop waits for tasks that are inside reclaim to leave it.
 const DRAIN: Duration = Duration::from_millis(300);
 
-/// Lines of the verifier's log shown at debug level.
-const VERIFIER_LINES: usize = 40;
+/// What starts the counting of a batch: detached first.
+const BRACKET_ENTRIES: [&str; 4] = [
+    "f_shrink_enter",
+    "k_shrink_enter",
+    "f_reclaim_enter",
+    "k_reclaim_enter",
+];
 
 /// Hooks that the words of the contract name and this version leave alone.
 const NOT_YET: [(&str, &str, &str); 2] = [
@@ -69,37 +73,11 @@ pub struct Options {
     pub probe_log: bool,
 }
 
-/// Why nothing could be attached.
-#[derive(Debug, thiserror::Error)]
-pub enum AttachError {
-    /// This machine, or these privileges, don't allow it: exit status 77.
-    #[error("{reason}\n  remedy: {remedy}")]
-    CannotRun {
-        /// A plain sentence.
-        reason: String,
-        /// What to do about it.
-        remedy: String,
-    },
-    /// It should have worked: exit status 1.
-    #[error("{0}")]
-    Failed(String),
-    /// The maps can't be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-}
-
-fn cannot(reason: impl Into<String>, remedy: impl Into<String>) -> AttachError {
-    AttachError::CannotRun {
-        reason: reason.into(),
-        remedy: remedy.into(),
-    }
-}
-
 /// The attached kernel side. Dropping it detaches everything; so does the kernel, whatever
 /// ends the process.
 pub struct Probes {
     ebpf: Ebpf,
-    hooks: Vec<(Hook, HookStatus, Vec<&'static str>)>,
+    hooks: Vec<Hooked>,
     cgroups: Cgroups,
     symbols: SymbolNames,
     ring: Option<RingBuf<MapData>>,
@@ -107,10 +85,14 @@ pub struct Probes {
     attached_ns: u64,
     // Held for its effect: closed, the kernel stops measuring.
     stats: Option<OwnedFd>,
-    final_misses: BTreeMap<Hook, u64>,
+    // The probes' own log, where it was asked for.
+    logger: Option<Logger>,
+    final_misses: BTreeMap<&'static str, u64>,
     final_runs: (Duration, u64),
     stopped: bool,
 }
+
+type Logger = EbpfLogger<&'static dyn log::Log>;
 
 #[derive(Default)]
 struct SymbolNames(BTreeMap<u64, String>);
@@ -142,6 +124,7 @@ impl Probes {
             AttachMode::Auto | AttachMode::Fentry => Btf::from_sys_fs().ok(),
         };
         facts.kernel.events_per_second = options.events_per_second;
+        facts.kernel.probe_log = u32::from(options.probe_log);
         privileges::lift_memlock_limit();
 
         // What a hook finds unattached changes what the others do, and is a constant to them:
@@ -155,11 +138,17 @@ impl Probes {
                 .filter(|h| !failed.iter().any(|(f, _)| f == h))
                 .fold(0, |bits, hook| bits | 1 << hook as u32);
             let mut ebpf = load(&facts)?;
+            // Before the programs are loaded: it takes over the map they write to.
+            let logger = if options.probe_log {
+                start_log(&mut ebpf)
+            } else {
+                None
+            };
             match attach_all(&mut ebpf, &plans, &failed, options.attach, btf.as_ref())? {
                 Attempt::Failed(hook, why) => failed.push((hook, why)),
                 Attempt::Attached(hooks) => {
                     drop(btf);
-                    return Self::finish(ebpf, hooks, options);
+                    return Self::finish(ebpf, hooks, logger, options);
                 }
             }
         }
@@ -167,20 +156,18 @@ impl Probes {
 
     fn finish(
         mut ebpf: Ebpf,
-        mut hooks: Vec<(Hook, HookStatus, Vec<&'static str>)>,
+        mut hooks: Vec<Hooked>,
+        logger: Option<Logger>,
         options: &Options,
     ) -> Result<Probes, AttachError> {
-        if let Some((_, unmap, _)) = hooks
-            .iter()
-            .find(|(h, s, _)| *h == Hook::Unmap && s.state != HookState::Active)
-        {
-            let reason = unmap.reason.clone().unwrap_or_default();
+        if let Some(unmap) = hooks.iter().find(|h| h.hook == Hook::Unmap && !h.active()) {
+            let reason = unmap.status.reason.clone().unwrap_or_default();
             return Err(cannot(
                 format!("cannot hook try_to_unmap, without which nothing can be seen: {reason}"),
                 "run a kernel with CONFIG_KPROBES=y, or with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS=y and CONFIG_BPF_JIT=y; see `pinscope doctor`",
             ));
         }
-        hooks.sort_by_key(|(hook, _, _)| *hook);
+        hooks.sort_by_key(|h| h.hook);
         let ring = if options.events_per_second > 0 {
             let map = ebpf
                 .take_map("EVENTS")
@@ -208,6 +195,7 @@ impl Probes {
             attached: Instant::now(),
             attached_ns: monotonic_ns(),
             stats,
+            logger,
             final_misses: BTreeMap::new(),
             final_runs: (Duration::ZERO, 0),
             stopped: false,
@@ -216,18 +204,12 @@ impl Probes {
 
     /// Whether a hook is attached.
     pub fn active(&self, hook: Hook) -> bool {
-        self.hooks
-            .iter()
-            .any(|(h, s, _)| *h == hook && s.state == HookState::Active)
+        self.hooks.iter().any(|h| h.hook == hook && h.active())
     }
 
     /// How many hooks are attached, of how many.
     pub fn active_of_all(&self) -> (usize, usize) {
-        let active = self
-            .hooks
-            .iter()
-            .filter(|(_, s, _)| s.state == HookState::Active)
-            .count();
+        let active = self.hooks.iter().filter(|h| h.active()).count();
         (active, self.hooks.len())
     }
 
@@ -334,6 +316,13 @@ impl Probes {
         })
     }
 
+    /// Forwards what the probes have logged since the last call, where that was asked for.
+    pub fn forward_log(&mut self) {
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
+    }
+
     /// Single futile unmaps since the last call, at most `limit`.
     pub fn events(&mut self, limit: usize) -> Vec<Event> {
         let notifier = self.active(Hook::NotifierStart);
@@ -366,62 +355,58 @@ impl Probes {
         if self.stopped {
             return;
         }
-        for entry in [
-            "f_shrink_enter",
-            "k_shrink_enter",
-            "f_reclaim_enter",
-            "k_reclaim_enter",
-        ] {
-            if let Some(program) = self.ebpf.program_mut(entry)
-                && program.fd().is_ok()
-            {
-                self.final_runs = add_runs(self.final_runs, program);
-                unload(program);
-            }
+        for entry in BRACKET_ENTRIES {
+            self.retire(entry);
         }
         let deadline = Instant::now() + DRAIN;
         while Instant::now() < deadline && Maps(&self.ebpf).claimed().is_ok_and(|c| !c.is_empty()) {
             thread::sleep(Duration::from_millis(5));
         }
-        for (hook, _, programs) in &self.hooks {
-            let misses = programs
-                .iter()
-                .filter_map(|p| self.ebpf.program(p))
-                .filter_map(misses)
-                .sum();
-            self.final_misses.insert(*hook, misses);
-        }
-        let names: Vec<&'static str> = self
+        let rest: Vec<&'static str> = self
             .hooks
             .iter()
-            .flat_map(|(_, _, p)| p.iter().copied())
+            .flat_map(|h| h.programs.iter().copied())
             .collect();
-        for name in names {
-            if let Some(program) = self.ebpf.program_mut(name)
-                && program.fd().is_ok()
-            {
-                self.final_runs = add_runs(self.final_runs, program);
-                unload(program);
-            }
+        for name in rest {
+            self.retire(name);
         }
         self.stopped = true;
+    }
+
+    /// Detaches one program and keeps what the kernel counted of it.
+    fn retire(&mut self, name: &'static str) {
+        if let Some(program) = self.ebpf.program_mut(name)
+            && program.fd().is_ok()
+        {
+            self.final_misses.insert(name, misses(program).unwrap_or(0));
+            self.final_runs = add_runs(self.final_runs, program);
+            unload(program);
+        }
+    }
+
+    /// Runs of a program that the kernel skipped, so far.
+    fn misses(&self, name: &str) -> u64 {
+        self.final_misses
+            .get(name)
+            .copied()
+            .or_else(|| misses(self.ebpf.program(name)?))
+            .unwrap_or(0)
     }
 
     fn statuses(&self) -> Result<Vec<HookStatus>, ReadError> {
         let maps = Maps(&self.ebpf);
         let mut rows = Vec::new();
-        for (hook, status, programs) in &self.hooks {
+        for Hooked {
+            hook,
+            status,
+            programs,
+        } in &self.hooks
+        {
             let mut row = status.clone();
             if row.state == HookState::Active {
                 let hits = maps.hits(*hook)?;
                 row.hits = Some(hits.entries);
-                let skipped = self.final_misses.get(hook).copied().unwrap_or_else(|| {
-                    programs
-                        .iter()
-                        .filter_map(|p| self.ebpf.program(p))
-                        .filter_map(misses)
-                        .sum()
-                });
+                let skipped: u64 = programs.iter().map(|p| self.misses(p)).sum();
                 // Returns are all in only when nothing is under way.
                 let returns = if self.stopped && has_return(programs) {
                     hits.entries.saturating_sub(hits.returns)
@@ -469,8 +454,8 @@ impl Probes {
     fn cost(&self) -> SelfCost {
         let mut runs = self.final_runs;
         if !self.stopped {
-            for (_, _, programs) in &self.hooks {
-                for program in programs.iter().filter_map(|p| self.ebpf.program(p)) {
+            for hooked in &self.hooks {
+                for program in hooked.programs.iter().filter_map(|p| self.ebpf.program(p)) {
                     runs = add_runs(runs, program);
                 }
             }
@@ -500,226 +485,10 @@ impl SymbolNames {
     }
 }
 
-fn check_privileges() -> Result<(), AttachError> {
-    let lacking: Vec<&privileges::Need> = privileges::NEEDS
-        .iter()
-        .filter(|n| n.required && !privileges::has(n))
-        .collect();
-    if let Some(first) = lacking.first() {
-        let names: Vec<&str> = lacking.iter().map(|n| n.name).collect();
-        let remedy = if privileges::in_container() {
-            "give the container these capabilities (docker run --cap-add BPF --cap-add PERFMON --cap-add SYSLOG), or run pinscope on the host"
-        } else {
-            "run it with sudo, or give the binary its capabilities: setcap cap_bpf,cap_perfmon,cap_syslog+ep pinscope"
-        };
-        return Err(cannot(
-            format!(
-                "missing {}: needed to {}",
-                names.join(" and "),
-                first.purpose
-            ),
-            remedy,
-        ));
-    }
-    if privileges::lockdown().as_deref() == Some("confidentiality") {
-        return Err(cannot(
-            "the kernel is locked down (confidentiality): BPF programs may not read its memory",
-            "boot with lockdown=integrity or none",
-        ));
-    }
-    Ok(())
-}
-
-fn load(facts: &Facts) -> Result<Ebpf, AttachError> {
-    EbpfLoader::new()
-        // No relocation needs the kernel's types: offsets are given as data.
-        .btf(None)
-        .override_global("FACTS", facts.kernel.as_bytes(), true)
-        .load(OBJECT)
-        .map_err(|e| {
-            let text = chain(&e);
-            if text.contains("Operation not permitted") || text.contains("EPERM") {
-                cannot(
-                    format!("the kernel refused to create BPF maps: {text}"),
-                    "see `pinscope doctor`: a container's seccomp profile, lockdown or RLIMIT_MEMLOCK may forbid it",
-                )
-            } else if text.contains("Function not implemented") {
-                cannot("this kernel has no bpf(2)", "run a kernel with CONFIG_BPF_SYSCALL=y")
-            } else {
-                AttachError::Failed(format!("cannot create the BPF maps: {text}"))
-            }
-        })
-}
-
-enum Attempt {
-    Attached(Vec<(Hook, HookStatus, Vec<&'static str>)>),
-    Failed(Hook, String),
-}
-
-fn attach_all(
-    ebpf: &mut Ebpf,
-    plans: &[Plan],
-    failed: &[(Hook, String)],
-    mode: AttachMode,
-    btf: Option<&Btf>,
-) -> Result<Attempt, AttachError> {
-    let mut hooks = Vec::new();
-    for plan in plans {
-        let hook = plan.definition.hook;
-        let mut status = HookStatus {
-            name: hook.name().into(),
-            symbol: plan.symbol.clone(),
-            attach: None,
-            state: HookState::Failed,
-            reason: None,
-            hits: None,
-            missed: None,
-        };
-        let mut programs = Vec::new();
-        if let Some((state, reason)) = &plan.obstacle {
-            status.state = *state;
-            status.reason = Some(reason.clone());
-        } else if let Some((_, why)) = failed.iter().find(|(f, _)| *f == hook) {
-            status.reason = Some(why.clone());
-        } else {
-            match attach_one(ebpf, plan, mode, btf) {
-                Ok((attach, names, reason)) => {
-                    status.attach = Some(attach);
-                    status.state = HookState::Active;
-                    status.reason = reason;
-                    programs = names.to_vec();
-                }
-                Err(why) => return Ok(Attempt::Failed(hook, why)),
-            }
-        }
-        hooks.push((hook, status, programs));
-    }
-    Ok(Attempt::Attached(hooks))
-}
-
-type AttachedAs = (Attach, &'static [&'static str], Option<String>);
-
-fn attach_one(
-    ebpf: &mut Ebpf,
-    plan: &Plan,
-    mode: AttachMode,
-    btf: Option<&Btf>,
-) -> Result<AttachedAs, String> {
-    let definition = &plan.definition;
-    if definition.target == Target::Tracepoint {
-        attach_programs(ebpf, definition.fentry, &plan.symbol, None)?;
-        return Ok((Attach::RawTracepoint, definition.fentry, None));
-    }
-    let mut reason = None;
-    if mode != AttachMode::Kprobe {
-        let outcome = match btf {
-            Some(btf) => attach_programs(ebpf, definition.fentry, &plan.symbol, Some(btf)),
-            None => Err("the kernel's BTF can't be read".to_owned()),
-        };
-        match outcome {
-            Ok(()) => return Ok((Attach::Fentry, definition.fentry, None)),
-            Err(why) if mode == AttachMode::Fentry => return Err(why),
-            Err(why) => reason = Some(format!("by kprobe, because fentry failed: {why}")),
-        }
-    }
-    attach_programs(ebpf, definition.kprobe, &plan.symbol, None).map_err(|why| {
-        reason
-            .take()
-            .map_or_else(|| why.clone(), |fentry| format!("{why}; {fentry}"))
-    })?;
-    Ok((Attach::Kprobe, definition.kprobe, reason))
-}
-
-/// Attaches all of `names` or none.
-fn attach_programs(
-    ebpf: &mut Ebpf,
-    names: &'static [&'static str],
-    symbol: &str,
-    btf: Option<&Btf>,
-) -> Result<(), String> {
-    for (done, name) in names.iter().enumerate() {
-        let outcome = match ebpf.program_mut(name) {
-            Some(program) => attach_program(program, symbol, btf).map_err(|e| explain(name, &e)),
-            None => Err(format!("the object has no program {name}")),
-        };
-        if let Err(why) = outcome {
-            for name in &names[..=done] {
-                if let Some(program) = ebpf.program_mut(name) {
-                    unload(program);
-                }
-            }
-            return Err(why);
-        }
-    }
-    Ok(())
-}
-
-fn attach_program(
-    program: &mut Program,
-    symbol: &str,
-    btf: Option<&Btf>,
-) -> Result<(), ProgramError> {
-    match (program, btf) {
-        (Program::KProbe(p), _) => {
-            p.load()?;
-            p.attach(symbol, 0)?;
-        }
-        (Program::FEntry(p), Some(btf)) => {
-            p.load(symbol, btf)?;
-            p.attach()?;
-        }
-        (Program::FExit(p), Some(btf)) => {
-            p.load(symbol, btf)?;
-            p.attach()?;
-        }
-        (Program::RawTracePoint(p), _) => {
-            p.load()?;
-            p.attach(symbol)?;
-        }
-        _ => return Err(ProgramError::UnexpectedProgramType),
-    }
-    Ok(())
-}
-
-fn unload(program: &mut Program) {
-    // A program that isn't loaded says so, which is what is wanted.
-    let _ = match program {
-        Program::KProbe(p) => p.unload(),
-        Program::FEntry(p) => p.unload(),
-        Program::FExit(p) => p.unload(),
-        Program::RawTracePoint(p) => p.unload(),
-        _ => Ok(()),
-    };
-}
-
-/// One line of why; the verifier's log, which is long, only where logging asks for it.
-fn explain(name: &str, error: &ProgramError) -> String {
-    if let ProgramError::LoadError {
-        io_error,
-        verifier_log,
-    } = error
-    {
-        // The end says what was refused; the whole log may be megabytes.
-        let log = verifier_log.to_string();
-        let lines: Vec<&str> = log.lines().collect();
-        let tail = lines[lines.len().saturating_sub(VERIFIER_LINES)..].join("\n");
-        tracing::debug!("the verifier on {name}:\n{tail}");
-        return format!("the kernel refused to load {name}: {io_error}");
-    }
-    chain(error)
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
+fn start_log(ebpf: &mut Ebpf) -> Option<Logger> {
+    EbpfLogger::init(ebpf)
+        .inspect_err(|e| tracing::warn!("the probes' own log can't be read: {}", chain(e)))
+        .ok()
 }
 
 fn has_return(programs: &[&str]) -> bool {
@@ -748,10 +517,4 @@ fn monotonic_ns() -> u64 {
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
         .map(Duration::from)
         .map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
-}
-
-impl From<io::Error> for AttachError {
-    fn from(e: io::Error) -> Self {
-        AttachError::Failed(e.to_string())
-    }
 }
