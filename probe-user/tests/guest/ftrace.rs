@@ -140,10 +140,12 @@ pub(crate) struct Counts {
     pub(crate) notifier_calls: u64,
     /// Notifier calls of the task elsewhere.
     pub(crate) other_notifier_calls: u64,
-    /// Failures of `__remove_mapping`.
+    /// Failures of `__remove_mapping`, each on a folio that was just unmapped.
     pub(crate) failures: u64,
-    /// Its successes.
+    /// Its successes on such folios.
     pub(crate) removals: u64,
+    /// What it was called for otherwise: fadvise throws unmapped pages out by it.
+    pub(crate) other_removals: u64,
 }
 
 /// Whether it is reclaim that calls `try_to_unmap` with these flags.
@@ -158,6 +160,7 @@ pub(crate) fn by_reclaim(flags: u32) -> bool {
 fn count(trace: &str, tid: u32) -> Result<Counts> {
     let mut counts = Counts::default();
     let mut inside = false;
+    let mut unmapped = false;
     let tail = format!("-{tid}");
     for line in trace.lines().filter(|line| !line.starts_with('#')) {
         let Some((task, rest)) = line.split_once(" [") else {
@@ -176,12 +179,14 @@ fn count(trace: &str, tid: u32) -> Result<Counts> {
             "ttu:" => {
                 inside = by_reclaim(u32::try_from(number("flags=")?)?);
                 counts.unmaps += u64::from(inside);
+                unmapped = inside;
             }
             "ttur:" => inside = false,
             "one:" => counts.walks += u64::from(inside),
             "mns:" if inside => counts.notifier_calls += 1,
             "mns:" => counts.other_notifier_calls += 1,
             "mnsr:" => {}
+            "rmr:" if !std::mem::take(&mut unmapped) => counts.other_removals += 1,
             "rmr:" if number("ret=")? == 0 => counts.failures += 1,
             "rmr:" => counts.removals += 1,
             _ => bail!("a line of the trace that isn't understood: {line}"),

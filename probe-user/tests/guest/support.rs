@@ -328,7 +328,7 @@ impl Check {
             return Ok(());
         }
         let mut parts = serde_json::Map::new();
-        for key in ["unmaps", "notifier", "groups", "victims", "lost", "in_flight", "hooks"] {
+        for key in ["unmaps", "notifier", "groups", "victims", "subscribers", "lost", "in_flight", "hooks"] {
             if let Some(part) = json.get(key) {
                 parts.insert(key.to_owned(), part.clone());
             }
