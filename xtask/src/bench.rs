@@ -16,7 +16,6 @@ use crate::{ebpf, kernels, setup, sh, user, vm};
 
 /// What a benchmark compares.
 #[derive(Debug, Clone, Copy)]
-#[allow(dead_code, reason = "the table decides which are used")]
 enum Ratio {
     /// One variant's time to another's.
     Plain { of: &'static str, to: &'static str },
@@ -38,18 +37,54 @@ struct Bench {
     /// Run by the guest's shell, with `pinscope`, `workload` and (if wanted) `bpftrace` on PATH.
     script: &'static str,
     bpftrace: bool,
-    ratio: Ratio,
+    ratios: &'static [Ratio],
 }
 
-const BENCHES: &[Bench] = &[Bench {
-    name: "noise",
-    about: "the same work under two names: differences below this ratio's distance from 1 say nothing",
-    kernel: "6.12",
-    cpus: 2,
-    script: include_str!("guest/bench-noise.sh"),
-    bpftrace: false,
-    ratio: Ratio::Plain { of: "a", to: "b" },
-}];
+const fn added(of: &'static str) -> Ratio {
+    Ratio::Added {
+        base: "none",
+        of,
+        to: "script",
+    }
+}
+
+const BENCHES: &[Bench] = &[
+    Bench {
+        name: "cost",
+        about: "what watching adds to 102,400 futile unmaps, beside a bpftrace script's",
+        kernel: "6.12",
+        cpus: 2,
+        script: include_str!("guest/bench-cost.sh"),
+        bpftrace: true,
+        ratios: &[
+            added("pinscope"),
+            added("pinscope-kprobe"),
+            added("empty-fentry"),
+            added("empty-kprobe"),
+        ],
+    },
+    Bench {
+        name: "start",
+        about: "from the start to attached; memory, idle CPU, and a burst with events",
+        kernel: "6.12",
+        cpus: 2,
+        script: include_str!("guest/bench-start.sh"),
+        bpftrace: false,
+        ratios: &[Ratio::Plain {
+            of: "attach-kprobe",
+            to: "attach-auto",
+        }],
+    },
+    Bench {
+        name: "noise",
+        about: "the same work under two names: differences below this ratio's distance from 1 say nothing",
+        kernel: "6.12",
+        cpus: 2,
+        script: include_str!("guest/bench-noise.sh"),
+        bpftrace: false,
+        ratios: &[Ratio::Plain { of: "a", to: "b" }],
+    },
+];
 
 /// Options of `bench`.
 #[derive(Debug, clap::Args)]
@@ -123,7 +158,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         }
         let times = times(&kept.text(), bench.name);
         let (text, complete) = report(bench, series, &times);
-        println!("{text}");
+        print!("{text}");
+        for figure in figures(&kept.text(), bench.name) {
+            println!("{figure}");
+        }
         failed |= !complete;
     }
     Ok(if failed {
@@ -131,6 +169,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// What the script says beside its times: lines `figure NAME TEXT`.
+fn figures(text: &str, name: &str) -> Vec<String> {
+    let prefix = format!("figure {name} ");
+    text.lines()
+        .filter_map(|line| line.strip_prefix(&prefix).map(str::to_owned))
+        .collect()
 }
 
 /// Each variant's times, in the order of their first appearance.
@@ -198,25 +244,25 @@ fn report(bench: &Bench, series: &str, times: &[(String, Vec<f64>)]) -> (String,
             list.len()
         );
     }
-    let (what, value) = match bench.ratio {
-        Ratio::Plain { of: a, to: b } => (format!("{a} / {b}"), ratio(of(a), of(b))),
-        Ratio::Added { base, of: a, to: b } => {
-            let above = |name| Some(of(name)? - of(base)?);
-            (
-                format!("({a} - {base}) / ({b} - {base})"),
-                ratio(above(a), above(b)),
-            )
-        }
-    };
-    match value {
-        Some(value) => {
-            let _ = write!(text, "ratio {what} = {value:.3}");
-        }
-        None => {
-            let _ = write!(text, "ratio {what}: not measured");
-        }
+    let mut complete = true;
+    for wanted in bench.ratios {
+        let (what, value) = match *wanted {
+            Ratio::Plain { of: a, to: b } => (format!("{a} / {b}"), ratio(of(a), of(b))),
+            Ratio::Added { base, of: a, to: b } => {
+                let above = |name| Some(of(name)? - of(base)?);
+                (
+                    format!("({a} - {base}) / ({b} - {base})"),
+                    ratio(above(a), above(b)),
+                )
+            }
+        };
+        let _ = match value {
+            Some(value) => writeln!(text, "ratio {what} = {value:.3}"),
+            None => writeln!(text, "ratio {what}: not measured"),
+        };
+        complete &= value.is_some();
     }
-    (text, value.is_some())
+    (text, complete)
 }
 
 fn ratio(of: Option<f64>, to: Option<f64>) -> Option<f64> {
@@ -243,39 +289,39 @@ mod tests {
 
     #[test]
     fn ratios() {
-        let bench = |ratio| Bench {
+        let bench = |ratios| Bench {
             name: "cost",
             about: "",
             kernel: "6.12",
             cpus: 2,
             script: "",
             bpftrace: false,
-            ratio,
+            ratios,
         };
         let times = times(TEXT, "cost");
         let (text, complete) = report(
-            &bench(Ratio::Added {
+            &bench(&[Ratio::Added {
                 base: "none",
                 of: "ours",
                 to: "script",
-            }),
+            }]),
             "6.12",
             &times,
         );
         assert!(complete);
         assert!(
-            text.ends_with("ratio (ours - none) / (script - none) = 0.250"),
+            text.ends_with("ratio (ours - none) / (script - none) = 0.250\n"),
             "{text}"
         );
         let (text, complete) = report(
-            &bench(Ratio::Plain {
+            &bench(&[Ratio::Plain {
                 of: "ours",
                 to: "gone",
-            }),
+            }]),
             "6.12",
             &times,
         );
         assert!(!complete);
-        assert!(text.ends_with("not measured"), "{text}");
+        assert!(text.ends_with("not measured\n"), "{text}");
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::{ebpf, kernels, setup, sh, stream, user, vm};
 
 /// What the demo runs; the report goes to stdout.
-const DEMO: &[&str] = &["pinscope", "capture", "--", "workload", "demo"];
+const DEMO: &[&str] = &["pinscope", "-v", "capture", "--", "workload", "demo"];
 
 /// Options of `demo`.
 #[derive(Debug, clap::Args)]

@@ -48,6 +48,8 @@ enum Task {
     Vm(VmArgs),
     /// Build the kernel side and the static binaries
     Build,
+    /// Build the static binary as it is handed out, and print its path
+    Dist,
     /// Run the benchmarks
     Bench(bench::Args),
 }
@@ -124,6 +126,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Task::Test(args) => enter_root().and_then(|()| test::run(&args)),
         Task::Bench(args) => enter_root().and_then(|()| bench::run(&args)),
         Task::Build => run_build(),
+        Task::Dist => run_dist(),
     }
 }
 
@@ -132,6 +135,15 @@ fn run(cli: Cli) -> Result<ExitCode> {
 fn enter_root() -> Result<()> {
     let root = sh::root()?;
     std::env::set_current_dir(&root).with_context(|| format!("cannot enter {}", root.display()))
+}
+
+/// Sets up, builds the release binary, and prints its path.
+fn run_dist() -> Result<ExitCode> {
+    enter_root()?;
+    setup::ready(&[setup::For::Build])?;
+    ebpf::build()?;
+    println!("{}", user::dist()?.display());
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Sets up, builds both sides, and prints the paths.

@@ -69,33 +69,56 @@ fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
     value[key].as_array().into_iter().flatten()
 }
 
-/// Builds what the sources have of the tool, the workload and the guest tests.
+/// Builds what the sources have of the tool, the workload and the guest tests:
+/// all in one call, so that their dependencies are compiled once.
 pub(crate) fn build() -> Result<Programs> {
     let targets = targets()?;
-    let mut programs = Programs::default();
+    let mut command = cargo(DIR)?;
+    for (target, kind, name) in [
+        ("bin pinscope", "--bin", "pinscope"),
+        ("example workload", "--example", "workload"),
+        ("test guest", "--test", "guest"),
+    ] {
+        if targets.contains(target) {
+            command.args([kind, name]);
+        }
+    }
     if !targets.contains("bin pinscope") {
-        return Ok(programs);
+        return Ok(Programs::default());
+    }
+    // Guests run the same code, only linked without optimising across crates:
+    // that takes minutes. `dist` does it.
+    for setting in ["lto=\"off\"", "codegen-units=16"] {
+        command
+            .arg("--config")
+            .arg(format!("profile.release.{setting}"));
     }
     sh::progress("building the static binaries");
-    let mut wanted = vec!["--bin", "pinscope"];
-    if targets.contains("example workload") {
-        wanted.extend(["--example", "workload"]);
-    }
-    for (name, path) in artifacts(cargo("build")?.args(wanted))? {
+    let mut programs = Programs::default();
+    for (name, path) in artifacts(&mut command)? {
         match name.as_str() {
             "pinscope" => programs.pinscope = Some(path),
             "workload" => programs.workload = Some(path),
+            "guest" => programs.guest_tests = Some(path),
             _ => {}
         }
     }
-    if targets.contains("test guest") {
-        let built = artifacts(cargo("test")?.args(["--no-run", "--test", "guest"]))?;
-        programs.guest_tests = built
-            .into_iter()
-            .find(|(name, _)| name == "guest")
-            .map(|(_, path)| path);
-    }
     Ok(programs)
+}
+
+/// Builds the tool as it is handed out, by the workspace's release profile;
+/// returns where it lies.
+pub(crate) fn dist() -> Result<PathBuf> {
+    sh::progress("building the release binary");
+    let built = artifacts(cargo("target/dist/build")?.args(["--bin", "pinscope"]))?;
+    let (_, path) = built
+        .into_iter()
+        .next()
+        .context("the build made no program")?;
+    let place = sh::absolute("target/dist/pinscope")?;
+    std::fs::copy(&path, &place)
+        .with_context(|| format!("cannot copy {} to {}", path.display(), place.display()))?;
+    Ok(place)
 }
 
 /// What was built last, without building.
@@ -120,21 +143,23 @@ pub(crate) fn built() -> Programs {
     }
 }
 
-fn cargo(verb: &str) -> Result<Command> {
+fn cargo(dir: &str) -> Result<Command> {
     let mut command = sh::cargo();
     command
         .args([
-            verb,
+            "build",
             "--quiet",
             "--release",
             "--target",
             TARGET,
             "--target-dir",
-            DIR,
+            dir,
+        ])
+        .args([
             "--package",
             "pinscope",
+            "--message-format=json-render-diagnostics",
         ])
-        .arg("--message-format=json-render-diagnostics")
         .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static")
         .env("PINSCOPE_EBPF_OBJECT", sh::absolute(ebpf::OBJECT)?);
     Ok(command)

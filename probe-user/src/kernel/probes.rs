@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs::{self, File},
     os::fd::{AsFd, AsRawFd, OwnedFd},
     thread,
     time::{Duration, Instant},
@@ -79,6 +79,8 @@ pub struct Probes {
     ebpf: Ebpf,
     hooks: Vec<Hooked>,
     cgroups: Cgroups,
+    // Opened while that still shows addresses; see `symbols::names`.
+    kallsyms: Option<File>,
     symbols: SymbolNames,
     ring: Option<RingBuf<MapData>>,
     attached: Instant,
@@ -190,6 +192,7 @@ impl Probes {
             ebpf,
             hooks,
             cgroups,
+            kallsyms: File::open(symbols::KALLSYMS).ok(),
             symbols: SymbolNames::default(),
             ring,
             attached: Instant::now(),
@@ -218,8 +221,6 @@ impl Probes {
     /// # Errors
     /// When the kernel refuses.
     pub fn drop_privileges(&mut self) -> Result<bool, caps::errors::CapsError> {
-        // Addresses are shown to those who may see them when they open the file.
-        self.name_subscribers();
         privileges::drop_all(|| Maps(&self.ebpf).lost().is_ok())
     }
 
@@ -441,11 +442,15 @@ impl Probes {
             .copied()
             .collect();
         if !new.is_empty() {
-            let mut found = symbols::names(&new).unwrap_or_default();
+            let mut found = match &mut self.kallsyms {
+                Some(file) => symbols::names(file, &new).unwrap_or_default(),
+                None => BTreeMap::new(),
+            };
             for address in new {
+                // Not by its address, which would tell where the kernel lies.
                 let name = found
                     .remove(&address)
-                    .unwrap_or_else(|| format!("a callback at {address:#x}"));
+                    .unwrap_or_else(|| format!("unnamed callback {}", self.symbols.0.len() + 1));
                 self.symbols.0.insert(address, name);
             }
         }
@@ -481,7 +486,7 @@ impl SymbolNames {
         self.0
             .get(&address)
             .cloned()
-            .unwrap_or_else(|| format!("a callback at {address:#x}"))
+            .unwrap_or_else(|| "unnamed callback".into())
     }
 }
 

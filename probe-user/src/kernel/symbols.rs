@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
-    io::{self, BufRead, BufReader},
+    io::{self, BufRead, BufReader, Seek},
 };
 
 /// Where the kernel lists its symbols.
@@ -15,7 +15,7 @@ pub const KALLSYMS: &str = "/proc/kallsyms";
 /// When /proc/kallsyms can't be read, which a kernel without CONFIG_KALLSYMS lacks.
 pub fn present(wanted: &BTreeSet<&str>) -> io::Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
-    each_line(|_, kind, name| {
+    each_line(&mut File::open(KALLSYMS)?, |_, kind, name| {
         if matches!(kind, "t" | "T" | "w" | "W") && wanted.contains(name) {
             found.insert(name.to_owned());
         }
@@ -23,17 +23,16 @@ pub fn present(wanted: &BTreeSet<&str>) -> io::Result<BTreeSet<String>> {
     Ok(found)
 }
 
-/// The names of the functions at these addresses. An address without a name is left out:
-/// without CAP_SYSLOG (kptr_restrict) the file has no addresses.
+/// The names of the functions at these addresses. An address without a name is left out.
+///
+/// The kernel shows addresses to those who had CAP_SYSLOG when they opened the file, so it is
+/// opened before capabilities are dropped, and handed in here.
 ///
 /// # Errors
-/// When /proc/kallsyms can't be read.
-pub fn names(addresses: &BTreeSet<u64>) -> io::Result<BTreeMap<u64, String>> {
+/// When the file can't be read.
+pub fn names(kallsyms: &mut File, addresses: &BTreeSet<u64>) -> io::Result<BTreeMap<u64, String>> {
     let mut found = BTreeMap::new();
-    if addresses.is_empty() {
-        return Ok(found);
-    }
-    each_line(|address, _, name| {
+    each_line(kallsyms, |address, _, name| {
         if let Ok(address) = u64::from_str_radix(address, 16)
             && addresses.contains(&address)
         {
@@ -44,8 +43,9 @@ pub fn names(addresses: &BTreeSet<u64>) -> io::Result<BTreeMap<u64, String>> {
 }
 
 /// Hands over each line's address, type and name, without keeping the file in memory.
-fn each_line(mut f: impl FnMut(&str, &str, &str)) -> io::Result<()> {
-    let mut reader = BufReader::with_capacity(64 * 1024, File::open(KALLSYMS)?);
+fn each_line(file: &mut File, mut f: impl FnMut(&str, &str, &str)) -> io::Result<()> {
+    file.rewind()?;
+    let mut reader = BufReader::with_capacity(64 * 1024, file);
     let mut line = String::new();
     while reader.read_line(&mut line)? > 0 {
         let mut words = line.split_ascii_whitespace();

@@ -1,0 +1,62 @@
+# What watching adds to 102,400 futile unmaps: the system time of the workload itself.
+#
+# The peer is a bpftrace script that correlates the unmap, the notifier within it, and
+# __remove_mapping. Empty probes at all of pinscope's hooks are the floor for each way to attach.
+export TMPDIR=/mnt
+work="/bin/workload burst --pages 256 --rounds 400"
+
+cat >/tmp/script.bt <<'END'
+BEGIN { printf("attached\n"); }
+kprobe:try_to_unmap { @start[tid] = nsecs; @folio[tid] = arg0; }
+kprobe:__mmu_notifier_invalidate_range_start /@start[tid]/ { @notified[tid] = nsecs; }
+kretprobe:__mmu_notifier_invalidate_range_start /@notified[tid]/ {
+    @notifier_calls = count();
+    @notifier_ns = hist(nsecs - @notified[tid]);
+    delete(@notified[tid]);
+}
+kretprobe:try_to_unmap /@start[tid]/ {
+    @unmaps = count();
+    @unmap_ns = hist(nsecs - @start[tid]);
+    @pending[tid] = @folio[tid];
+    delete(@start[tid]);
+    delete(@folio[tid]);
+}
+kprobe:__remove_mapping { @removing[tid] = arg1; }
+kretprobe:__remove_mapping /@removing[tid]/ {
+    if (@removing[tid] == @pending[tid] && retval == 0) { @in_vain[comm] = count(); }
+    delete(@removing[tid]);
+    delete(@pending[tid]);
+}
+END
+cat >/tmp/empty-kprobe.bt <<'END'
+kprobe:shrink_folio_list, kprobe:reclaim_pages, kprobe:try_to_unmap, kprobe:try_to_unmap_one,
+kprobe:__mmu_notifier_invalidate_range_start, kprobe:__mmu_notifier_invalidate_range_end,
+kprobe:__remove_mapping { }
+kretprobe:shrink_folio_list, kretprobe:reclaim_pages, kretprobe:try_to_unmap,
+kretprobe:__mmu_notifier_invalidate_range_start, kretprobe:__mmu_notifier_invalidate_range_end,
+kretprobe:__remove_mapping { }
+END
+sed 's/kretprobe:/kretfunc:/g; s/kprobe:/kfunc:/g' /tmp/empty-kprobe.bt >/tmp/empty-fentry.bt
+
+# The workload's own JSON, whatever else is printed beside it.
+seconds() {
+    grep -o '"system_seconds":[0-9.e-]*' | head -n 1 | cut -d: -f2
+}
+say() {
+    [ -n "$2" ] && echo "bench cost $1 $2"
+}
+for _ in 1 2 3 4 5; do
+    say none "$($work | seconds)"
+    say empty-fentry "$(bpftrace /tmp/empty-fentry.bt -c "$work" | seconds)"
+    say pinscope "$(pinscope -q capture -o /tmp/auto.json --format json -- $work | seconds)"
+    say empty-kprobe "$(bpftrace /tmp/empty-kprobe.bt -c "$work" | seconds)"
+    say pinscope-kprobe \
+        "$(pinscope -q capture --attach kprobe -o /tmp/kprobe.json --format json -- $work | seconds)"
+    say script "$(bpftrace /tmp/script.bt -c "$work" 2>/tmp/script.err | tee /tmp/script.out | seconds)"
+done
+for how in auto kprobe; do
+    total=$(grep -A 3 '"futile_pinned": {' /tmp/$how.json | grep -m 1 '"folios"' | tr -dc 0-9)
+    echo "figure cost pinscope-$how counted $total of 102400 as futile_pinned"
+done
+vain=$(sed -n 's/^@in_vain\[workload\]: //p' /tmp/script.out)
+echo "figure cost the script counted ${vain:-0} of 102400 as in vain"

@@ -1,0 +1,26 @@
+# From the start to "attached", memory, CPU while idle, and a burst with events asked for.
+export TMPDIR=/mnt
+field() {
+    sed -n "s/.*\"$1\": \([0-9.e-]*\).*/\1/p" "$2" | head -n 1
+}
+for _ in 1 2 3 4 5; do
+    for how in auto kprobe; do
+        ms=$(pinscope -v capture --attach $how -d 10ms -o /dev/null 2>&1 |
+            sed -n 's/.*active after \([0-9]*\) ms.*/\1/p')
+        echo "bench start attach-$how $(awk "BEGIN { print $ms / 1000 }")"
+    done
+done
+for how in auto kprobe; do
+    pinscope -q capture --attach $how -d 2s --format json -o /tmp/short.json
+    pinscope -q capture --attach $how -d 22s -i 1s --format ndjson -o /tmp/long.ndjson
+    tail -n 1 /tmp/long.ndjson >/tmp/long.json
+    pinscope report --format json /tmp/long.json >/tmp/long-report.json
+    awk "BEGIN { printf \"figure start idle-$how %.3f %% of a CPU at 1 s intervals\\n\",
+        ($(field cpu_seconds /tmp/long-report.json) - $(field cpu_seconds /tmp/short.json)) / 20 * 100 }"
+    awk "BEGIN { printf \"figure start rss-$how %.1f MiB peak\\n\",
+        $(field rss_bytes /tmp/long-report.json) / 1048576 }"
+done
+echo "figure start binary $(($(wc -c </bin/pinscope) / 1024)) KiB"
+pinscope -q capture --events 1000 --format json -o /tmp/burst.json -- \
+    workload burst --pages 256 --rounds 400 >/dev/null
+pinscope report /tmp/burst.json | sed -n '/^What became/,/^$/p;/^How far/,$p' | sed 's/^/figure start burst: /'
