@@ -8,8 +8,9 @@ use nix::sys::signal::Signal;
 use pinscope::{
     model::{DoctorReport, Outcome, SelftestRow},
     provoke::{SCENARIOS, Truth},
-    snapshot::HookState,
+    snapshot::{HookState, HookStatus},
 };
+use probe_ebpf::Hook;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -60,12 +61,13 @@ fn nobody_runs(words: &[&str]) -> bool {
         .all(|cmdline| cmdline != line.as_bytes())
 }
 
-/// One sentence for people, and nothing that only its author understands.
+/// One sentence for people, a remedy at most, and nothing that only its author understands.
 pub(crate) fn one_plain_sentence(stderr: &str) -> Result<()> {
     let lines: Vec<_> = stderr.lines().filter(|line| !line.is_empty()).collect();
     ensure!(
-        lines.len() == 1
-            && lines[0].starts_with("pinscope: ")
+        (matches!(lines[..], [first] if first.starts_with("pinscope: "))
+            || matches!(lines[..], [first, second]
+                if first.starts_with("pinscope: ") && second.trim_start().starts_with("remedy: ")))
             && !["panicked", "Error {", "Os {", "backtrace"].iter().any(|w| stderr.contains(w)),
         "no plain sentence: {stderr:?}"
     );
@@ -222,9 +224,10 @@ fn doctor() -> Result<()> {
     for row in &report.checks {
         check.that(row.ok, || format!("{row:?}"));
     }
-    for row in &report.hooks {
+    let known = |row: &&HookStatus| Hook::ALL.iter().any(|hook| hook.name() == row.name);
+    for row in report.hooks.iter().filter(known) {
         // CONFIG_DEBUG_PAGE_REF is off on every stock kernel.
-        let expected = row.name != "page_ref_freeze" && row.name != "try_to_migrate";
+        let expected = row.name != Hook::RefFreeze.name();
         check.that((row.state == HookState::Active) == expected, || format!("{row:?}"));
     }
     check.done(&Value::Null)?;
