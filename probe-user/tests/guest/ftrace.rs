@@ -1,0 +1,223 @@
+//! The kernel's own tracer as a second, independent reader of the same events.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use libtest_mimic::Trial;
+
+use crate::{
+    scenarios::{capture_scenario, counted},
+    support::{Check, hook},
+    test,
+};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for attach in ["kprobe", "fentry"] {
+        for scenario in ["memfd-pin", "file-get", "memfd-half-pin", "lazyfree-get"] {
+            trials.push(test(format!("ftrace_and_{attach}_agree_on_{scenario}"), move || {
+                agree(attach, scenario)
+            }));
+        }
+    }
+    trials
+}
+
+const TRACEFS: &str = "/sys/kernel/tracing";
+
+/// The probes: what they are called, and how they are defined.
+const PROBES: [(&str, &str); 6] = [
+    ("ttu", "p:pst/ttu try_to_unmap flags=$arg2:u32"),
+    ("ttur", "r:pst/ttur try_to_unmap"),
+    ("one", "p:pst/one try_to_unmap_one"),
+    ("mns", "p:pst/mns __mmu_notifier_invalidate_range_start"),
+    ("mnsr", "r:pst/mnsr __mmu_notifier_invalidate_range_start"),
+    ("rmr", "r:pst/rmr __remove_mapping ret=$retval:s32"),
+];
+
+/// An instance of the tracer with kprobe events of its own. Gone when dropped.
+pub(crate) struct Tracer {
+    instance: PathBuf,
+}
+
+impl Tracer {
+    /// Defines the probes, and counts nothing yet.
+    pub(crate) fn new() -> Result<Self> {
+        let instance = Path::new(TRACEFS).join("instances/pinscope-test");
+        fs::create_dir(&instance).context("making an instance of the tracer")?;
+        let tracer = Self { instance };
+        for (_, definition) in PROBES {
+            append(&Path::new(TRACEFS).join("kprobe_events"), definition)?;
+        }
+        Ok(tracer)
+    }
+
+    fn event(&self, name: &str, file: &str) -> PathBuf {
+        self.instance.join("events/pst").join(name).join(file)
+    }
+
+    /// Records every event from now on.
+    pub(crate) fn record(&self) -> Result<()> {
+        write(&self.instance.join("buffer_size_kb"), "4096")?;
+        for (name, _) in PROBES {
+            write(&self.event(name, "enable"), "1")?;
+        }
+        Ok(())
+    }
+
+    /// Counts `try_to_unmap` by its flags from now on, and records nothing.
+    pub(crate) fn count_by_flags(&self) -> Result<()> {
+        write(&self.event("ttu", "trigger"), "hist:keys=flags")
+    }
+
+    /// The counts so far.
+    pub(crate) fn by_flags(&self) -> Result<BTreeMap<u32, u64>> {
+        let text = fs::read_to_string(self.event("ttu", "hist"))?;
+        let mut counts = BTreeMap::new();
+        for line in text.lines().filter(|line| line.starts_with('{')) {
+            // { flags:         64 } hitcount:        192
+            let mut numbers = line.split(|c: char| !c.is_ascii_digit()).filter(|n| !n.is_empty());
+            let (Some(flags), Some(count)) = (numbers.next(), numbers.next()) else {
+                bail!("a line of a histogram that isn't understood: {line}");
+            };
+            counts.insert(flags.parse()?, count.parse()?);
+        }
+        Ok(counts)
+    }
+
+    /// What was recorded of one task.
+    pub(crate) fn of_task(&self, tid: u32) -> Result<Counts> {
+        for entry in fs::read_dir(self.instance.join("per_cpu"))? {
+            let stats = fs::read_to_string(entry?.path().join("stats"))?;
+            let lost = stats
+                .lines()
+                .filter(|l| l.starts_with("overrun:") || l.starts_with("dropped events:"))
+                .any(|l| !l.ends_with(": 0"));
+            ensure!(!lost, "the tracer itself lost events: {stats}");
+        }
+        let text = fs::read_to_string(self.instance.join("trace"))?;
+        count(&text, tid)
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        let _ = write(&self.event("ttu", "trigger"), "!hist:keys=flags");
+        for (name, _) in PROBES {
+            let _ = write(&self.event(name, "enable"), "0");
+        }
+        let _ = fs::remove_dir(&self.instance);
+        for (name, _) in PROBES {
+            let gone = format!("-:pst/{name}");
+            let _ = append(&Path::new(TRACEFS).join("kprobe_events"), &gone);
+        }
+    }
+}
+
+fn write(path: &Path, words: &str) -> Result<()> {
+    fs::write(path, words).with_context(|| format!("writing {words:?} to {}", path.display()))
+}
+
+fn append(path: &Path, words: &str) -> Result<()> {
+    use std::io::Write;
+    let mut file = fs::OpenOptions::new().append(true).open(path)?;
+    file.write_all(format!("{words}\n").as_bytes())
+        .with_context(|| format!("appending {words:?} to {}", path.display()))
+}
+
+/// What ftrace saw of one task.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// Calls of `try_to_unmap` by reclaim.
+    pub(crate) unmaps: u64,
+    /// Calls of `try_to_unmap_one` within them.
+    pub(crate) walks: u64,
+    /// Notifier calls within them.
+    pub(crate) notifier_calls: u64,
+    /// Notifier calls of the task elsewhere.
+    pub(crate) other_notifier_calls: u64,
+    /// Failures of `__remove_mapping`, each on a folio that was just unmapped.
+    pub(crate) failures: u64,
+    /// Its successes on such folios.
+    pub(crate) removals: u64,
+    /// What it was called for otherwise: fadvise throws unmapped pages out by it.
+    pub(crate) other_removals: u64,
+}
+
+/// Whether it is reclaim that calls `try_to_unmap` with these flags.
+pub(crate) fn by_reclaim(flags: u32) -> bool {
+    const BATCH_FLUSH: u32 = 64;
+    // 5.10: MIGRATION and SPLIT_FREEZE; later: IGNORE_MLOCK and RMAP_LOCKED.
+    let excluded = if crate::support::kernel() < (5, 14) { 1 | 256 } else { 8 | 128 };
+    flags & BATCH_FLUSH != 0 && flags & excluded == 0
+}
+
+/// Reads lines such as `workload-123 [000] d..2. 12.345678: ttu: (try_to_unmap+0x0/0x90) flags=64`.
+fn count(trace: &str, tid: u32) -> Result<Counts> {
+    let mut counts = Counts::default();
+    let mut inside = false;
+    let mut unmapped = false;
+    let tail = format!("-{tid}");
+    for line in trace.lines().filter(|line| !line.starts_with('#')) {
+        let Some((task, rest)) = line.split_once(" [") else {
+            bail!("a line of the trace that isn't understood: {line}");
+        };
+        if !task.trim_end().ends_with(&tail) {
+            continue;
+        }
+        let mut words = rest.split_whitespace().skip_while(|w| !w.ends_with(':')).skip(1);
+        let event = words.next().unwrap_or_default();
+        let number = |name: &str| -> Result<i64> {
+            let value = line.split_once(name).map(|(_, rest)| rest.trim());
+            Ok(value.with_context(|| format!("no {name} in {line}"))?.parse()?)
+        };
+        match event {
+            "ttu:" => {
+                inside = by_reclaim(u32::try_from(number("flags=")?)?);
+                counts.unmaps += u64::from(inside);
+                unmapped = inside;
+            }
+            "ttur:" => inside = false,
+            "one:" => counts.walks += u64::from(inside),
+            "mns:" if inside => counts.notifier_calls += 1,
+            "mns:" => counts.other_notifier_calls += 1,
+            "mnsr:" => {}
+            "rmr:" if !std::mem::take(&mut unmapped) => counts.other_removals += 1,
+            "rmr:" if number("ret=")? == 0 => counts.failures += 1,
+            "rmr:" => counts.removals += 1,
+            _ => bail!("a line of the trace that isn't understood: {line}"),
+        }
+    }
+    Ok(counts)
+}
+
+fn agree(attach: &str, name: &str) -> Result<()> {
+    let tracer = Tracer::new()?;
+    tracer.record()?;
+    let (captured, truth) = capture_scenario(&["--attach", attach], name)?;
+    let traced = tracer.of_task(truth.tid)?;
+    drop(tracer);
+    let capture = &captured.capture;
+    let mut check = Check::default();
+    counted(capture, &truth, &mut check);
+    check.same("unmaps", capture.unmaps.total, Some(traced.unmaps));
+    check.same("ftrace's unmaps", traced.unmaps, truth.unmaps_expected);
+    check.same("notifier calls", capture.notifier.calls, Some(traced.notifier_calls));
+    check.same(
+        "ftrace's failures of __remove_mapping",
+        traced.failures,
+        truth.remove_mapping_failures_expected,
+    );
+    let hits = |name: &str| hook(capture, name).map(|h| h.hits);
+    check.same("walks of VMAs", hits("try_to_unmap_one")?, Some(traced.walks));
+    check.same(
+        "calls of __remove_mapping",
+        hits("remove_mapping")?,
+        Some(traced.failures + traced.removals),
+    );
+    check.done(&captured.json).with_context(|| format!("{traced:?}"))
+}

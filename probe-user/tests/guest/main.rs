@@ -1,0 +1,67 @@
+//! Tests for a guest kernel: pinscope against the truth of workloads, and against ftrace.
+//!
+//! They need root, /dev/kvm, swap, tracefs, cgroup2 and /mnt on a disk file system; `cargo
+//! xtask test` runs them in guests that have all that. Captures are of the whole host, so the
+//! tests run one at a time.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that panics is a test that fails"
+)]
+#![allow(missing_docs, reason = "not a library")]
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+mod commands;
+mod consistent;
+mod degraded;
+mod ftrace;
+mod helper;
+mod pressure;
+mod privileges;
+mod scenarios;
+mod support;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [flag, helper, rest @ ..] = arguments.as_slice()
+        && flag == "--helper"
+    {
+        return helper::main(helper, rest);
+    }
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(1);
+    let mut trials = Vec::new();
+    trials.extend(scenarios::trials());
+    trials.extend(ftrace::trials());
+    trials.extend(pressure::trials());
+    trials.extend(commands::trials());
+    trials.extend(degraded::trials());
+    trials.extend(privileges::trials());
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// A test.
+fn test(name: impl Into<String>, body: impl FnOnce() -> Result<()> + Send + 'static) -> Trial {
+    Trial::test(name, move || {
+        body().map_err(|error| Failed::from(format!("{error:#}")))
+    })
+}
+
+/// A test that this kernel may not be able to run: `Some` is the reason.
+fn test_unless(
+    obstacle: Option<&'static str>,
+    name: &str,
+    body: impl FnOnce() -> Result<()> + Send + 'static,
+) -> Trial {
+    Trial::ignorable_test(name, move || match obstacle {
+        Some(reason) => Ok(Completion::ignored_with(reason)),
+        None => body()
+            .map(|()| Completion::Completed)
+            .map_err(|error| Failed::from(format!("{error:#}"))),
+    })
+}

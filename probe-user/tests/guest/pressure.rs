@@ -1,0 +1,174 @@
+//! Memory pressure: what a loss or a double count would break.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result};
+use libtest_mimic::Trial;
+use pinscope::{
+    model::Capture,
+    provoke::pressure::{Pressed, Report},
+};
+use probe_ebpf::Verdict;
+
+use crate::{
+    ftrace::{Tracer, by_reclaim},
+    helper::Shared,
+    support::{Captured, Check, capture, is_victim, kernel, sum, total},
+    test, test_unless,
+};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let no_memory_reclaim = (kernel() < (5, 19)).then_some("memory.reclaim came with 5.19");
+    vec![
+        test_unless(no_memory_reclaim, "memory_reclaim_is_counted_exactly", memory_reclaim),
+        test("memory_high_is_counted_as_memcg", memory_high),
+        test("direct_reclaim_balances_with_ftrace", || machine("direct", "6")),
+        test("kswapd_balances_with_ftrace", || machine("kswapd", "8")),
+        test("memory_of_two_processes_counts_once_and_names_both", shared),
+    ]
+}
+
+/// Captures a command that presses, and holds all unmaps of reclaim against ftrace's count.
+fn pressed(words: &[&str]) -> Result<(Captured, Check)> {
+    let tracer = Tracer::new()?;
+    tracer.count_by_flags()?;
+    // Reclaim comes to rest before the capture ends, so that the edges have no unmaps.
+    let script = format!("{}; code=$?; sleep 1; exit $code", words.join(" "));
+    let captured = capture(&[], &["sh", "-c", &script])?;
+    let by_flags = tracer.by_flags()?;
+    drop(tracer);
+    let mut check = Check::default();
+    let traced: u64 = by_flags
+        .iter()
+        .filter(|(flags, _)| by_reclaim(**flags))
+        .map(|(_, count)| count)
+        .sum();
+    check.same("unmaps, and ftrace's", captured.capture.unmaps.total, Some(traced));
+    check.same(
+        "undecided",
+        total(&captured.capture, Verdict::Undecided).unwrap_or(0),
+        0,
+    );
+    Ok((captured, check))
+}
+
+fn press(mode: &str, pages: &str, seconds: &str) -> Result<(Captured, Report, Check)> {
+    let words = ["workload pressure", mode, "--json --pages", pages, "--seconds", seconds];
+    let (captured, mut check) = pressed(&words)?;
+    let report: Report = captured.ran.json()?;
+    for member in &report.processes {
+        of_process(&captured.capture, member, &mut check);
+    }
+    Ok((captured, report, check))
+}
+
+/// Futile unmaps of pinned memfd pages of one process.
+fn in_vain(capture: &Capture, pid: u32) -> u64 {
+    let (seen, _) = sum(capture, |g| is_victim(g, pid) && g.memory == "shmem");
+    seen.get(Verdict::FutilePinned.name()).copied().unwrap_or(0)
+}
+
+fn of_process(capture: &Capture, member: &Pressed, check: &mut Check) {
+    let Pressed {
+        cgroup, process, ..
+    } = member;
+    let who = &process.comm;
+    check.at_least(
+        &format!("futile unmaps of {who}"),
+        in_vain(capture, process.pid),
+        member.futile_at_least,
+    );
+    for group in capture.groups.iter().flatten().filter(|g| is_victim(g, process.pid)) {
+        let victim = group.victim.clone().unwrap_or_default();
+        // What it lost before it had its name and its cgroup has others.
+        if group.memory == "shmem" {
+            check.same("comm", victim.comm.as_ref(), Some(who));
+            check.same("cgroup", victim.cgroup.as_ref(), Some(&cgroup.path));
+        }
+        let unmaps = group.total().folios;
+        if group.memory == "shmem" && process.subscriber {
+            check.same("notifier calls, one an unmap", group.notifier_calls, Some(unmaps));
+        }
+    }
+}
+
+/// Reclaimers of the unmaps that `which` is about.
+fn reclaimers(capture: &Capture, pids: Option<&[u32]>) -> BTreeSet<String> {
+    let groups = capture.groups.iter().flatten();
+    groups
+        .filter(|g| pids.is_none_or(|pids| pids.iter().any(|pid| is_victim(g, *pid))))
+        .map(|g| g.reclaimer.clone())
+        .collect()
+}
+
+fn only(what: &str, seen: &BTreeSet<String>, allowed: &[&str], check: &mut Check) {
+    check.that(seen.iter().all(|r| allowed.contains(&r.as_str())), || {
+        format!("{what}: {seen:?} reclaimed, of {allowed:?}")
+    });
+}
+
+fn pids(report: &Report) -> Vec<u32> {
+    report.processes.iter().map(|p| p.process.pid).collect()
+}
+
+fn memory_reclaim() -> Result<()> {
+    let (captured, report, mut check) = press("memory-reclaim", "256", "3")?;
+    let capture = &captured.capture;
+    check.at_least("futile unmaps of the workload", report.futile_at_least, 512);
+    for member in &report.processes {
+        let pid = member.process.pid;
+        // In lock step: what it found unmapped is what was unmapped, each page once.
+        check.same("futile unmaps", in_vain(capture, pid), member.futile_at_least);
+    }
+    let seen = reclaimers(capture, Some(&pids(&report)));
+    only("the cgroups' memory", &seen, &["proactive"], &mut check);
+    check.same("futile in all", total(capture, Verdict::FutilePinned), Some(report.futile_at_least));
+    check.done(&captured.json)
+}
+
+fn memory_high() -> Result<()> {
+    let (captured, report, mut check) = press("memory-high", "256", "3")?;
+    let seen = reclaimers(&captured.capture, Some(&pids(&report)));
+    check.same("reclaimers", seen, BTreeSet::from(["memcg".to_owned()]));
+    check.at_least("futile unmaps of the workload", report.futile_at_least, 1);
+    check.done(&captured.json)
+}
+
+/// Pressure on the whole machine. What the kernel then takes is its own affair; that the
+/// books balance is not.
+fn machine(mode: &str, seconds: &str) -> Result<()> {
+    let (captured, report, mut check) = press(mode, "2048", seconds)?;
+    let capture = &captured.capture;
+    only("the machine", &reclaimers(capture, None), &["kswapd", "direct"], &mut check);
+    let balloons = reclaimers(capture, Some(&report.balloons));
+    check.that(!balloons.is_empty(), || "the balloons lost nothing".into());
+    check.at_least("unmaps", capture.unmaps.total, Some(1));
+    check
+        .done(&captured.json)
+        .with_context(|| format!("{mode}: {:?}", report.change.vmstat))
+}
+
+fn shared() -> Result<()> {
+    let program = std::env::current_exe()?.display().to_string();
+    let (captured, mut check) = pressed(&[&program, "--helper shared 64 3"])?;
+    let truth: Shared = captured.ran.json()?;
+    let capture = &captured.capture;
+    check.same("pages the first lost", truth.in_first, truth.pages);
+    check.same("pages the second lost", truth.in_second, truth.pages);
+    let both = [truth.first, truth.second];
+    let counted: u64 = both.iter().map(|pid| in_vain(capture, *pid)).sum();
+    check.same("futile unmaps, each folio once", counted, truth.pages);
+    for (pid, comm) in both.iter().zip(["shared-first", "shared-second"]) {
+        let mut rows = capture.victims.iter().flatten().filter(|v| v.who.pid == Some(*pid));
+        let row = rows.next().with_context(|| format!("{comm} is no victim"));
+        match row {
+            Ok(row) => {
+                check.same(comm, (row.mappings, row.pages), (truth.pages, truth.pages));
+                check.same("comm", row.who.comm.as_deref(), Some(comm));
+            }
+            Err(error) => check.complain(error.to_string()),
+        }
+        check.same("rows of one victim", rows.count(), 0);
+    }
+    check.done(&captured.json)
+}
