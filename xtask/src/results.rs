@@ -12,6 +12,8 @@ pub(crate) struct Counts {
     pub(crate) failed: u64,
     /// Not run, on purpose.
     pub(crate) skipped: u64,
+    /// How many harnesses began.
+    pub(crate) begun: u64,
     /// How many harnesses gave a result.
     pub(crate) harnesses: u64,
 }
@@ -22,6 +24,7 @@ impl Counts {
         passed: 1,
         failed: 0,
         skipped: 0,
+        begun: 0,
         harnesses: 0,
     };
     /// One failed check.
@@ -29,6 +32,7 @@ impl Counts {
         passed: 0,
         failed: 1,
         skipped: 0,
+        begun: 0,
         harnesses: 0,
     };
     /// One skipped check.
@@ -36,6 +40,7 @@ impl Counts {
         passed: 0,
         failed: 0,
         skipped: 1,
+        begun: 0,
         harnesses: 0,
     };
 
@@ -43,7 +48,12 @@ impl Counts {
     pub(crate) fn of(text: &str) -> Self {
         let mut sum = Self::default();
         for line in text.lines() {
-            let Some(rest) = line.trim_start().strip_prefix("test result: ") else {
+            let line = line.trim_start();
+            if line.starts_with("running ") && (line.ends_with(" tests") || line.ends_with(" test"))
+            {
+                sum.begun += 1;
+            }
+            let Some(rest) = line.strip_prefix("test result: ") else {
                 continue;
             };
             let Some((_, counts)) = rest.split_once(". ") else {
@@ -67,10 +77,12 @@ impl Counts {
         sum
     }
 
-    /// The counts of a harness's run that ended as `success` says: one that
-    /// failed without saying which test, or said nothing, is one failure.
+    /// The counts of a run that ended as `success` says. A harness that began
+    /// and gave no result has died, which is one failure; so is a run that
+    /// failed without saying where, or said nothing.
     pub(crate) fn of_run(text: &str, success: bool) -> Self {
         let mut counts = Self::of(text);
+        counts.failed += counts.begun.saturating_sub(counts.harnesses);
         if (!success || counts.harnesses == 0) && counts.failed == 0 {
             counts.failed = 1;
         }
@@ -136,6 +148,7 @@ test b ... FAILED
 test result: FAILED. 2 passed; 1 failed; 4 ignored; 0 measured; 0 filtered out; finished in 0.01s
 
      Running tests/x.rs
+running 40 tests
 test result: ok. 40 passed; 0 failed; 0 ignored; 0 measured; 3 filtered out; finished in 1.20s
 ";
 
@@ -148,6 +161,7 @@ test result: ok. 40 passed; 0 failed; 0 ignored; 0 measured; 3 filtered out; fin
                 passed: 42,
                 failed: 1,
                 skipped: 4,
+                begun: 2,
                 harnesses: 2
             }
         );
@@ -160,6 +174,8 @@ test result: ok. 40 passed; 0 failed; 0 ignored; 0 measured; 3 filtered out; fin
         let fine = "test result: ok. 1 passed; 0 failed; 0 ignored;";
         assert_eq!(Counts::of_run(fine, true).failed, 0);
         assert_eq!(Counts::of_run(fine, false).failed, 1);
+        let died = format!("{TEXT}running 5 tests\ntest x ... ok\n");
+        assert_eq!(Counts::of_run(&died, false).failed, 2);
     }
 
     #[test]

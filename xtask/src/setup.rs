@@ -233,7 +233,11 @@ pub(crate) fn cargo_deny() -> Result<std::path::PathBuf> {
         sh::progress(&format!(
             "building {wanted}, once, in a few minutes (target/logs/cargo-deny.log)"
         ));
-        sh::logged("cargo-deny", &mut install("cargo-deny", CARGO_DENY))?;
+        // Without optimisation: it runs for a second, and its build is what takes long.
+        sh::logged(
+            "cargo-deny",
+            install("cargo-deny", CARGO_DENY).arg("--debug"),
+        )?;
     }
     Ok(program)
 }
