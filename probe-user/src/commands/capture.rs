@@ -192,9 +192,9 @@ impl View<'_> {
     fn look(&mut self, probes: &mut Probes) -> Result<()> {
         probes.forward_log();
         self.collect(probes)?;
-        // Nobody looks: the maps are read once, at the end.
         if !self.progress && !self.ndjson {
-            return Ok(());
+            // Nobody looks: counts are read once, at the end.
+            return Ok(probes.learn_names()?);
         }
         let now = probes.snapshot()?;
         if self.progress {

@@ -134,6 +134,7 @@ fn conditions() -> Vec<Check> {
         kprobes,
         "CONFIG_KPROBES=y; not needed where fentry works",
     ));
+    checks.push(paranoid());
     checks.push(notifiers());
     checks
 }
@@ -180,6 +181,22 @@ fn readable(name: &str, path: &str, needs: &str) -> Check {
             format!("{path} can't be read")
         },
         remedy: (!ok).then(|| format!("needs a kernel with {needs}")),
+    }
+}
+
+fn paranoid() -> Check {
+    let level = privileges::paranoid();
+    Check {
+        name: "perf events".into(),
+        ok: level.is_none(),
+        detail: match level {
+            Some(level) => format!(
+                "kernel.perf_event_paranoid is {level}: no kprobe without CAP_SYS_ADMIN; \
+                 fentry isn't concerned"
+            ),
+            None => "allowed, which kprobes need".into(),
+        },
+        remedy: level.map(|_| "sysctl kernel.perf_event_paranoid=2".into()),
     }
 }
 

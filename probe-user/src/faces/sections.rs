@@ -443,7 +443,12 @@ fn cost(capture: &Capture) -> String {
         ));
     }
     if let Some(cpu) = c.cpu_seconds {
-        parts.push(format!("{} of CPU besides", say::duration(cpu)));
+        let besides = if c.bpf_seconds.is_some() {
+            "of CPU besides"
+        } else {
+            "of CPU beside its BPF programs, which aren't timed unless asked for"
+        };
+        parts.push(format!("{} {besides}", say::duration(cpu)));
     }
     if let Some(rss) = c.rss_bytes {
         parts.push(format!("{} of memory", say::bytes(rss)));

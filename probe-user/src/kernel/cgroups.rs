@@ -43,6 +43,13 @@ impl Cgroups {
         Some(name.clone())
     }
 
+    /// Looks for those of these ids that have no name yet, while their directories are there.
+    pub fn learn(&mut self, ids: impl IntoIterator<Item = u64>) {
+        for id in ids {
+            self.name(id);
+        }
+    }
+
     /// Looks at every directory now, so that those that go later are known.
     pub fn walk(&mut self) {
         let Some(mount) = &self.mount else { return };

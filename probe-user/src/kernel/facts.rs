@@ -4,14 +4,14 @@
 //! by the names the field had over the years. What isn't there is `ABSENT` and named in
 //! [`Facts::missing`].
 
-use std::{collections::HashMap, fs::File, io, os::fd::AsRawFd, path::Path};
+use std::{fs, io, path::Path};
 
-use btf_rs::{Backend, Btf, Type};
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use probe_ebpf::{
     Hook, KernelFacts,
     facts::{ABSENT, LargeMapcount},
 };
+
+use super::btf::Btf;
 
 /// Where a kernel with CONFIG_DEBUG_INFO_BTF shows its types.
 pub const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -70,36 +70,41 @@ impl Facts {
     /// When the file can't be read or parsed.
     pub fn from_file(path: &Path) -> Result<Facts, FactsError> {
         let name = path.display().to_string();
-        let read = |source| FactsError::Read {
+        let bytes = fs::read(path).map_err(|source| FactsError::Read {
             path: name.clone(),
             source,
-        };
-        // sysfs can be mapped only from 6.16 on, so the bytes go through a memfd: a parser that
-        // works on a mapping needs a tenth of the memory of one that keeps every type.
-        let mut file = File::open(path).map_err(read)?;
-        let copy =
-            memfd_create("pinscope-btf", MFdFlags::MFD_CLOEXEC).map_err(|e| read(e.into()))?;
-        let mut copy = File::from(copy);
-        io::copy(&mut file, &mut copy).map_err(read)?;
-        let mapped = format!("/proc/self/fd/{}", copy.as_raw_fd());
+        })?;
         let btf =
-            Btf::from_file_with_backend(mapped, Backend::Mmap).map_err(|e| FactsError::Parse {
-                path: name.clone(),
-                reason: e.to_string(),
-            })?;
+            Btf::parse(bytes, &TYPES).map_err(|reason| FactsError::Parse { path: name, reason })?;
         Ok(Resolver {
             btf: &btf,
-            types: HashMap::new(),
             missing: Vec::new(),
         }
         .resolve())
     }
 }
 
+/// The types that are looked into.
+const TYPES: [&str; 15] = [
+    "folio",
+    "page",
+    "pageflags",
+    "ttu_flags",
+    "vm_area_struct",
+    "mm_struct",
+    "task_struct",
+    "css_set",
+    "cgroup",
+    "kernfs_node",
+    "scan_control",
+    "mmu_notifier_range",
+    "mmu_notifier_subscriptions",
+    "mmu_notifier",
+    "mmu_notifier_ops",
+];
+
 struct Resolver<'a> {
     btf: &'a Btf,
-    // Looking a name up scans all types of the kernel: each name once.
-    types: HashMap<String, Vec<Type>>,
     missing: Vec<(String, Option<Hook>)>,
 }
 
@@ -120,7 +125,7 @@ impl Resolver<'_> {
 
     fn folio(&mut self, k: &mut KernelFacts) {
         let unmap = Some(Hook::Unmap);
-        k.page_size_of = self.size_of("page");
+        k.page_size_of = self.btf.size_of("page").unwrap_or(64);
         for (slot, field) in [
             (&mut k.folio_flags, "flags"),
             (&mut k.folio_mapping, "mapping"),
@@ -148,7 +153,7 @@ impl Resolver<'_> {
             unmap,
         );
         // hpage_pinned_refcount is in the second tail page, which an order-1 page lacks.
-        let third_page = self.field("page", "hpage_pinned_refcount").is_some();
+        let third_page = self.btf.field("page", "hpage_pinned_refcount").is_some();
         k.pincount_min_order = if third_page { 2 } else { 1 };
         k.folio_entire_mapcount = self.first(
             &[
@@ -158,7 +163,7 @@ impl Resolver<'_> {
             ],
             unmap,
         );
-        match self.field("folio", "_large_mapcount") {
+        match self.btf.field("folio", "_large_mapcount") {
             Some(bits) => {
                 k.folio_large_mapcount = bits / 8;
                 k.large_mapcount = LargeMapcount::Total as u32;
@@ -168,7 +173,7 @@ impl Resolver<'_> {
     }
 
     fn flags(&mut self, k: &mut KernelFacts) {
-        let bit = |this: &mut Self, name: &str, hook| match this.enum_value("pageflags", name) {
+        let bit = |this: &mut Self, name: &str, hook| match this.btf.enum_value("pageflags", name) {
             Some(bit) if bit < 64 => 1 << bit,
             _ => {
                 this.missing.push((format!("pageflags.{name}"), hook));
@@ -183,7 +188,7 @@ impl Resolver<'_> {
         k.pg_private = bit(self, "PG_private", unmap);
         // Not every configuration has the second one.
         k.pg_private |= bit(self, "PG_private_2", None);
-        match self.enum_value("ttu_flags", "TTU_BATCH_FLUSH") {
+        match self.btf.enum_value("ttu_flags", "TTU_BATCH_FLUSH") {
             Some(flag) => k.ttu_required = flag,
             None => self
                 .missing
@@ -196,7 +201,7 @@ impl Resolver<'_> {
             "TTU_IGNORE_MLOCK",
             "TTU_RMAP_LOCKED",
         ] {
-            k.ttu_excluded |= self.enum_value("ttu_flags", other).unwrap_or(0);
+            k.ttu_excluded |= self.btf.enum_value("ttu_flags", other).unwrap_or(0);
         }
     }
 
@@ -220,7 +225,7 @@ impl Resolver<'_> {
         k.sc_target_memcg = self.first(&[("scan_control", "target_mem_cgroup", 0)], shrink);
         k.sc_nr_to_reclaim = self.first(&[("scan_control", "nr_to_reclaim", 0)], shrink);
         // A bit-field, from 5.19 on: before, there is no memory.reclaim to be told apart.
-        if let Some(bits) = self.field("scan_control", "proactive") {
+        if let Some(bits) = self.btf.field("scan_control", "proactive") {
             k.sc_proactive = bits / 8;
             k.sc_proactive_mask = 1 << (bits % 8);
         }
@@ -261,7 +266,7 @@ impl Resolver<'_> {
     /// The offset in bytes of the first of these fields that exists, plus the number beside it.
     fn first(&mut self, candidates: &[(&str, &str, u32)], hook: Option<Hook>) -> u32 {
         for (name, field, plus) in candidates {
-            if let Some(bits) = self.field(name, field) {
+            if let Some(bits) = self.btf.field(name, field) {
                 return bits / 8 + plus;
             }
         }
@@ -270,66 +275,6 @@ impl Resolver<'_> {
         }
         ABSENT
     }
-
-    /// The offset in bits of a field, looked for in anonymous members too.
-    fn field(&mut self, name: &str, field: &str) -> Option<u32> {
-        let btf = self.btf;
-        self.named(name)
-            .iter()
-            .find_map(|t| member(btf, t, field, 0))
-    }
-
-    fn named(&mut self, name: &str) -> &[Type] {
-        let btf = self.btf;
-        self.types
-            .entry(name.to_owned())
-            .or_insert_with(|| btf.resolve_types_by_name(name).unwrap_or_default())
-    }
-
-    fn size_of(&mut self, name: &str) -> u32 {
-        self.named(name)
-            .iter()
-            .find_map(|t| match t {
-                Type::Struct(s) => u32::try_from(s.size()).ok(),
-                _ => None,
-            })
-            .unwrap_or(64)
-    }
-
-    fn enum_value(&mut self, name: &str, value: &str) -> Option<u32> {
-        let btf = self.btf;
-        self.named(name).iter().find_map(|t| match t {
-            Type::Enum(e) => e
-                .members
-                .iter()
-                .find(|m| btf.resolve_name(*m).is_ok_and(|n| n == value))
-                .map(btf_rs::EnumMember::val),
-            _ => None,
-        })
-    }
-}
-
-fn member(btf: &Btf, t: &Type, field: &str, depth: u32) -> Option<u32> {
-    // struct page nests four deep; a cycle can't occur without a pointer.
-    if depth > 8 {
-        return None;
-    }
-    let (Type::Struct(s) | Type::Union(s)) = t else {
-        return None;
-    };
-    for m in &s.members {
-        let name = btf.resolve_name(m).unwrap_or_default();
-        if name == field {
-            return Some(m.bit_offset());
-        }
-        if name.is_empty() {
-            let inner = btf.resolve_chained_type(m).ok()?;
-            if let Some(offset) = member(btf, &inner, field, depth + 1) {
-                return Some(m.bit_offset() + offset);
-            }
-        }
-    }
-    None
 }
 
 #[cfg(test)]

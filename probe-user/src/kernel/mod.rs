@@ -5,6 +5,7 @@
 //! says what this process may do and lets go of what it no longer needs.
 
 pub mod attach;
+pub mod btf;
 pub mod cgroups;
 pub mod events;
 pub mod facts;

@@ -56,6 +56,19 @@ pub fn has(need: &Need) -> bool {
         .any(|c| caps::has_cap(None, CapSet::Effective, *c).unwrap_or(false))
 }
 
+/// `kernel.perf_event_paranoid` where it keeps this process from kprobes: above 2 (Debian's and
+/// Ubuntu's own levels) the kernel lets nobody without CAP_SYS_ADMIN open a perf event, and a
+/// kprobe is one. fentry isn't concerned.
+pub fn paranoid() -> Option<i32> {
+    let level: i32 = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid")
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
+    let admin = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN);
+    (level > 2 && !admin.unwrap_or(false)).then_some(level)
+}
+
 /// The mode of the lockdown LSM; `None` where there is none, or it can't be read.
 pub fn lockdown() -> Option<String> {
     lockdown_of(&fs::read_to_string("/sys/kernel/security/lockdown").ok()?)

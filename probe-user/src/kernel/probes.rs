@@ -166,7 +166,11 @@ impl Probes {
             let reason = unmap.status.reason.clone().unwrap_or_default();
             return Err(cannot(
                 format!("cannot hook try_to_unmap, without which nothing can be seen: {reason}"),
-                "run a kernel with CONFIG_KPROBES=y, or with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS=y and CONFIG_BPF_JIT=y; see `pinscope doctor`",
+                if privileges::paranoid().is_some() {
+                    "sysctl kernel.perf_event_paranoid=2, or CAP_SYS_ADMIN; see `pinscope doctor`"
+                } else {
+                    "run a kernel with CONFIG_KPROBES=y, or with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS=y and CONFIG_BPF_JIT=y; see `pinscope doctor`"
+                },
             ));
         }
         hooks.sort_by_key(|h| h.hook);
@@ -315,6 +319,18 @@ impl Probes {
             in_flight,
             cost: self.cost(),
         })
+    }
+
+    /// Learns the names of victims' cgroups and of subscribers while they are there to be
+    /// asked: a cgroup may be gone before the capture ends.
+    ///
+    /// # Errors
+    /// When a map can't be read.
+    pub fn learn_names(&mut self) -> Result<(), ReadError> {
+        let victims = Maps(&self.ebpf).victims()?;
+        self.cgroups.learn(victims.values().map(|v| v.cgroup));
+        self.name_subscribers();
+        Ok(())
     }
 
     /// Forwards what the probes have logged since the last call, where that was asked for.

@@ -17,39 +17,51 @@ use serde_json::Value;
 use crate::{
     scenarios::counted,
     support::{
-        self, Check, Captured, capture_of_any, lines_with, meets, run, scratch, start,
-        within_5_s,
+        self, Captured, Check, capture_of_any, lines_with, meets, run, scratch, start, within_5_s,
     },
     test,
 };
 
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = vec![
-        test("the_exit_status_is_that_of_cmd", || ends_like("exit", "3", 3)),
-        test("a_signal_of_cmd_is_128_and_its_number", || ends_like("kill", "SIGTERM", 143)),
+        test("the_exit_status_is_that_of_cmd", || {
+            ends_like("exit", "3", 3)
+        }),
+        test("a_signal_of_cmd_is_128_and_its_number", || {
+            ends_like("kill", "SIGTERM", 143)
+        }),
         test("a_cmd_that_is_not_there_is_127", no_cmd),
         test("the_duration_ends_cmd_with_124", duration),
         test("ctrl_c_ends_a_capture_and_prints_it", ctrl_c),
         test("ctrl_c_ends_cmd_and_prints_the_capture", ctrl_c_with_cmd),
-        test("the_report_is_on_stdout_and_cmd_on_stderr", stdout_is_the_reports),
+        test(
+            "the_report_is_on_stdout_and_cmd_on_stderr",
+            stdout_is_the_reports,
+        ),
         test("with_a_file_the_stdout_of_cmd_is_untouched", stdout_is_cmds),
         test("nonsense_is_a_usage_error", usage),
         test("text_names_the_victim", text),
-        test("every_line_of_ndjson_is_json_and_the_last_is_the_report", ndjson),
+        test(
+            "every_line_of_ndjson_is_json_and_the_last_is_the_report",
+            ndjson,
+        ),
         test("report_reads_a_capture_back_without_loss", report),
         test("doctor_finds_this_machine_able", doctor),
         test("selftest_passes_every_scenario", selftest),
     ];
     for attach in ["kprobe", "fentry"] {
-        trials.push(test(format!("kill_9_leaves_nothing_attached_by_{attach}"), move || {
-            kill_9(attach)
-        }));
+        trials.push(test(
+            format!("kill_9_leaves_nothing_attached_by_{attach}"),
+            move || kill_9(attach),
+        ));
     }
     trials
 }
 
 fn ends_like(command: &str, how: &str, code: i32) -> Result<()> {
-    capture_of_any(&[], &["workload", command, how])?.ran.expect_code(code)
+    capture_of_any(&[], &["workload", command, how])?
+        .ran
+        .expect_code(code)
 }
 
 /// No process with such a command line is left.
@@ -68,7 +80,9 @@ pub(crate) fn one_plain_sentence(stderr: &str) -> Result<()> {
         (matches!(lines[..], [first] if first.starts_with("pinscope: "))
             || matches!(lines[..], [first, second]
                 if first.starts_with("pinscope: ") && second.trim_start().starts_with("remedy: ")))
-            && !["panicked", "Error {", "Os {", "backtrace"].iter().any(|w| stderr.contains(w)),
+            && !["panicked", "Error {", "Os {", "backtrace"]
+                .iter()
+                .any(|w| stderr.contains(w)),
         "no plain sentence: {stderr:?}"
     );
     Ok(())
@@ -99,7 +113,15 @@ fn duration() -> Result<()> {
 }
 
 fn ctrl_c() -> Result<()> {
-    let words = ["pinscope", "-v", "capture", "--format", "json", "--duration", "1m"];
+    let words = [
+        "pinscope",
+        "-v",
+        "capture",
+        "--format",
+        "json",
+        "--duration",
+        "1m",
+    ];
     let mut running = start(&words)?;
     running.attached()?;
     running.signal(Signal::SIGINT)?;
@@ -128,7 +150,15 @@ fn ctrl_c_with_cmd() -> Result<()> {
 }
 
 fn stdout_is_the_reports() -> Result<()> {
-    let words = ["pinscope", "capture", "--format", "json", "--", "echo", "words of CMD"];
+    let words = [
+        "pinscope",
+        "capture",
+        "--format",
+        "json",
+        "--",
+        "echo",
+        "words of CMD",
+    ];
     let ran = run(&words)?;
     ran.expect_code(0)?;
     ensure!(ran.stderr.contains("words of CMD"), "{}", ran.said());
@@ -155,25 +185,57 @@ fn usage() -> Result<()> {
     ] {
         let ran = run(&[&["pinscope"], words].concat())?;
         ran.expect_code(2)?;
-        ensure!(ran.stdout.is_empty() && !ran.stderr.is_empty(), "{}", ran.said());
+        ensure!(
+            ran.stdout.is_empty() && !ran.stderr.is_empty(),
+            "{}",
+            ran.said()
+        );
     }
     Ok(())
 }
 
 fn text() -> Result<()> {
-    let cmd = ["workload", "run", "memfd-pin", "--pages", "64", "--comm", "a-victim"];
+    let cmd = [
+        "workload",
+        "run",
+        "memfd-pin",
+        "--pages",
+        "64",
+        "--comm",
+        "a-victim",
+    ];
     let ran = run(&[&["pinscope", "capture", "--"], &cmd[..]].concat())?;
     ran.expect_code(0)?;
     for word in ["a-victim", "shmem", "256"] {
         ensure!(ran.stdout.contains(word), "no {word}: {}", ran.stdout);
     }
-    ensure!(!ran.stdout.contains('\x1b'), "colours in a pipe: {:?}", ran.stdout);
+    ensure!(
+        !ran.stdout.contains('\x1b'),
+        "colours in a pipe: {:?}",
+        ran.stdout
+    );
     Ok(())
 }
 
 fn ndjson() -> Result<()> {
-    let words = ["pinscope", "capture", "--format", "ndjson", "--interval", "100ms"];
-    let more = ["--events", "1000", "--", "workload", "run", "memfd-pin", "--pages", "64"];
+    let words = [
+        "pinscope",
+        "capture",
+        "--format",
+        "ndjson",
+        "--interval",
+        "100ms",
+    ];
+    let more = [
+        "--events",
+        "1000",
+        "--",
+        "workload",
+        "run",
+        "memfd-pin",
+        "--pages",
+        "64",
+    ];
     let ran = run(&[&words[..], &more].concat())?;
     ran.expect_code(0)?;
     let lines: Vec<Value> = ran
@@ -182,14 +244,21 @@ fn ndjson() -> Result<()> {
         .map(serde_json::from_str)
         .collect::<Result<_, _>>()
         .with_context(|| ran.said())?;
-    let kinds: Vec<_> = lines.iter().map(|l| l["type"].as_str().unwrap_or("?")).collect();
+    let kinds: Vec<_> = lines
+        .iter()
+        .map(|l| l["type"].as_str().unwrap_or("?"))
+        .collect();
     let mut check = Check::default();
     check.same("first line", kinds.first().copied(), Some("start"));
     check.same("last line", kinds.last().copied(), Some("report"));
     for kind in ["start", "report"] {
         check.same(kind, kinds.iter().filter(|k| **k == kind).count(), 1);
     }
-    check.same("events", kinds.iter().filter(|k| **k == "event").count(), 64 * 4);
+    check.same(
+        "events",
+        kinds.iter().filter(|k| **k == "event").count(),
+        64 * 4,
+    );
     check.done(&Value::Null)?;
     let text = ran.stdout.clone();
     support::read(&text, ran)?;
@@ -204,7 +273,12 @@ fn report() -> Result<()> {
     let again = run(&["pinscope", "report", "--format", "json", name])?;
     again.expect_code(0)?;
     let kept: Value = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
-    ensure!(again.json::<Value>()? == kept, "{} became {}", kept, again.stdout);
+    ensure!(
+        again.json::<Value>()? == kept,
+        "{} became {}",
+        kept,
+        again.stdout
+    );
     let shown = run(&["pinscope", "report", name])?;
     shown.expect_code(0)?;
     ensure!(shown.stdout.contains("short-1"), "{}", shown.stdout);
@@ -228,7 +302,9 @@ fn doctor() -> Result<()> {
     for row in report.hooks.iter().filter(known) {
         // CONFIG_DEBUG_PAGE_REF is off on every stock kernel.
         let expected = row.name != Hook::RefFreeze.name();
-        check.that((row.state == HookState::Active) == expected, || format!("{row:?}"));
+        check.that((row.state == HookState::Active) == expected, || {
+            format!("{row:?}")
+        });
     }
     check.done(&Value::Null)?;
     let text = run(&["pinscope", "doctor"])?;
@@ -245,7 +321,14 @@ struct Selftest {
 
 fn selftest() -> Result<()> {
     // Where temporary files are on a disk, so that no scenario lacks anything.
-    let words = ["env", "TMPDIR=/mnt", "pinscope", "selftest", "--format", "json"];
+    let words = [
+        "env",
+        "TMPDIR=/mnt",
+        "pinscope",
+        "selftest",
+        "--format",
+        "json",
+    ];
     let ran = run(&words)?;
     ran.expect_code(0)?;
     let selftest: Selftest = ran.json()?;
@@ -260,27 +343,62 @@ fn selftest() -> Result<()> {
 
 /// What the kernel lists of attached programs.
 fn attachments() -> Vec<String> {
-    const OURS: [&str; 4] =
-        ["try_to_unmap", "shrink_folio_list", "shrink_page_list", "__remove_mapping"];
+    const OURS: [&str; 4] = [
+        "try_to_unmap",
+        "shrink_folio_list",
+        "shrink_page_list",
+        "__remove_mapping",
+    ];
     let mut lines = lines_with("/sys/kernel/debug/kprobes/list", &OURS);
     lines.extend(lines_with("/sys/kernel/tracing/enabled_functions", &OURS));
-    lines.extend(lines_with("/proc/kallsyms", &["_k_unmap_", "_f_unmap_", "_k_shrink", "_f_shrink"]));
+    lines.extend(lines_with(
+        "/proc/kallsyms",
+        &["_k_unmap_", "_f_unmap_", "_k_shrink", "_f_shrink"],
+    ));
     lines
 }
 
 fn kill_9(attach: &str) -> Result<()> {
-    ensure!(attachments().is_empty(), "left by others: {:?}", attachments());
-    let words = ["pinscope", "-v", "capture", "--duration", "1m", "--attach", attach];
+    ensure!(
+        attachments().is_empty(),
+        "left by others: {:?}",
+        attachments()
+    );
+    let words = [
+        "pinscope",
+        "-v",
+        "capture",
+        "--duration",
+        "1m",
+        "--attach",
+        attach,
+    ];
     let mut running = start(&words)?;
     running.attached()?;
-    ensure!(!attachments().is_empty(), "attached, and the kernel lists nothing");
+    ensure!(
+        !attachments().is_empty(),
+        "attached, and the kernel lists nothing"
+    );
     running.signal(Signal::SIGKILL)?;
     let ran = running.wait()?;
     ensure!(ran.status.code().is_none(), "{}", ran.said());
-    ensure!(within_5_s(|| attachments().is_empty()), "left: {:?}", attachments());
+    ensure!(
+        within_5_s(|| attachments().is_empty()),
+        "left: {:?}",
+        attachments()
+    );
 
     // And the next one starts afresh.
-    let cmd = ["workload", "run", "memfd-pin", "--json", "--pages", "64", "--rounds", "2"];
+    let cmd = [
+        "workload",
+        "run",
+        "memfd-pin",
+        "--json",
+        "--pages",
+        "64",
+        "--rounds",
+        "2",
+    ];
     let Captured { ran, capture, json } = capture_of_any(&["--attach", attach], &cmd)?;
     let truth: Truth = ran.json()?;
     let mut check = Check::default();

@@ -22,13 +22,13 @@ pub(crate) fn check(capture: &Capture, json: &Value, check: &mut Check) {
     check.same("sum of the verdicts' pages", Some(pages), unmaps.pages);
     if let Some(groups) = &capture.groups {
         for verdict in Verdict::ALL {
-            let sum = groups.iter().filter_map(|g| g.by_verdict.get(verdict)).fold(
-                Tally::default(),
-                |a, b| Tally {
+            let sum = groups
+                .iter()
+                .filter_map(|g| g.by_verdict.get(verdict))
+                .fold(Tally::default(), |a, b| Tally {
                     folios: a.folios + b.folios,
                     pages: a.pages + b.pages,
-                },
-            );
+                });
             let total = unmaps.by_verdict.get(verdict).copied().flatten();
             let total = total.map_or(Tally::default(), |t| Tally {
                 folios: t.folios,
@@ -96,7 +96,11 @@ fn notifier(capture: &Capture, check: &mut Check) {
     let sum = groups.filter_map(|g| g.notifier_calls).sum();
     check.same("notifier calls over the groups", Some(sum), notifier.calls);
     let sum = Verdict::ALL.into_iter().map(of).sum();
-    check.same("notifier calls over the verdicts", Some(sum), notifier.calls);
+    check.same(
+        "notifier calls over the verdicts",
+        Some(sum),
+        notifier.calls,
+    );
     let in_futile = of(Verdict::FutilePinned) + of(Verdict::FutileReferenced);
     check.same("notifier.in_futile", notifier.in_futile, Some(in_futile));
     check.that(notifier.seconds.is_some_and(|s| s >= 0.0), || {
@@ -123,7 +127,11 @@ fn histograms(capture: &Capture, check: &mut Check) {
     count("excess_references", &histograms.excess_references, futile);
     if let Some(h) = &histograms.unmaps_per_folio {
         let sum = h.sum.0;
-        check.same("unmaps_per_folio: sum, and futile unmaps", sum, futile as f64);
+        check.same(
+            "unmaps_per_folio: sum, and futile unmaps",
+            sum,
+            futile as f64,
+        );
         let by_buckets: u64 = h.buckets.iter().map(|(_, n)| n).sum();
         check.same("unmaps_per_folio: count and buckets", h.count, by_buckets);
     }

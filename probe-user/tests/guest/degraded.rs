@@ -2,11 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
-use pinscope::{
-    model::Capture,
-    provoke::Truth,
-    snapshot::HookState,
-};
+use pinscope::{model::Capture, provoke::Truth, snapshot::HookState};
 use probe_ebpf::Verdict;
 
 use crate::{
@@ -20,9 +16,15 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         test("without_try_to_unmap_one_victims_are_absent", no_victims),
         test("without_notifier_start_notifiers_are_absent", no_notifier),
-        test("without_remove_mapping_freed_is_inferred", no_remove_mapping),
+        test(
+            "without_remove_mapping_freed_is_inferred",
+            no_remove_mapping,
+        ),
         test("without_shrink_list_futile_stays_exact", no_shrink_list),
-        test("without_reclaim_pages_the_reclaimer_is_unknown", no_reclaim_pages),
+        test(
+            "without_reclaim_pages_the_reclaimer_is_unknown",
+            no_reclaim_pages,
+        ),
         test("without_write_folio_nothing_becomes_futile", no_write_folio),
         test("without_try_to_unmap_it_says_so_and_ends_with_77", no_unmap),
         test("without_any_other_hook_futile_stays_exact", hook_by_hook),
@@ -37,9 +39,10 @@ fn stands(capture: &Capture, name: &str, state: HookState, check: &mut Check) ->
         format!("{name}: the reason is {:?}", row.reason)
     });
     // Whoever reads the capture learns what is missing or weaker.
-    check.that(!capture.not_measured.is_empty() || !capture.weaker.is_empty(), || {
-        format!("without {name} nothing is said to be missing")
-    });
+    check.that(
+        !capture.not_measured.is_empty() || !capture.weaker.is_empty(),
+        || format!("without {name} nothing is said to be missing"),
+    );
     Ok(())
 }
 
@@ -66,18 +69,29 @@ fn no_victims() -> Result<()> {
         let (captured, truth) = capture_scenario(&flags, scenario)?;
         let capture = &captured.capture;
         let mut check = Check::default();
-        stands(capture, "try_to_unmap_one", HookState::Unsupported, &mut check)?;
+        stands(
+            capture,
+            "try_to_unmap_one",
+            HookState::Unsupported,
+            &mut check,
+        )?;
         let reason = hook(capture, "try_to_unmap_one")?.reason.clone();
         check.that(reason.is_some_and(|r| r.contains("no_such_symbol")), || {
             "the reason doesn't name the symbol".into()
         });
         check.that(capture.victims.is_none(), || "there are victims".into());
-        check.that(captured.json["victims"].is_null(), || "victims isn't null".into());
+        check.that(captured.json["victims"].is_null(), || {
+            "victims isn't null".into()
+        });
         for group in captured.json["groups"].as_array().into_iter().flatten() {
             check.that(group["victim"].is_null(), || format!("a victim in {group}"));
         }
         in_all(capture, &truth, &mut check);
-        check.same("notifier calls", capture.notifier.calls, truth.notifier_calls_expected);
+        check.same(
+            "notifier calls",
+            capture.notifier.calls,
+            truth.notifier_calls_expected,
+        );
         check.done(&captured.json)?;
     }
     Ok(())
@@ -88,10 +102,15 @@ fn no_notifier() -> Result<()> {
     let capture = &captured.capture;
     let mut check = Check::default();
     stands(capture, "notifier_start", HookState::Disabled, &mut check)?;
-    for pointer in ["/notifier/calls", "/notifier/in_futile", "/notifier/seconds", "/subscribers",
-        "/histograms/notifier_seconds", "/groups/0/notifier_calls",
-        "/unmaps/by_verdict/futile_pinned/notifier_calls"]
-    {
+    for pointer in [
+        "/notifier/calls",
+        "/notifier/in_futile",
+        "/notifier/seconds",
+        "/subscribers",
+        "/histograms/notifier_seconds",
+        "/groups/0/notifier_calls",
+        "/unmaps/by_verdict/futile_pinned/notifier_calls",
+    ] {
         let value = captured.json.pointer(pointer);
         check.that(value.is_some_and(serde_json::Value::is_null), || {
             format!("{pointer} is {value:?}, not null")
@@ -111,7 +130,12 @@ fn no_remove_mapping() -> Result<()> {
         for scenario in ["file-none", "file-get", "file-half-get", "lazyfree-none"] {
             let (captured, truth) = capture_scenario(&flags, scenario)?;
             let mut check = Check::default();
-            stands(&captured.capture, "remove_mapping", HookState::Disabled, &mut check)?;
+            stands(
+                &captured.capture,
+                "remove_mapping",
+                HookState::Disabled,
+                &mut check,
+            )?;
             counted(&captured.capture, &truth, &mut check);
             check.done(&captured.json)?;
         }
@@ -121,7 +145,12 @@ fn no_remove_mapping() -> Result<()> {
 
 fn no_shrink_list() -> Result<()> {
     let flags = ["--hook", "shrink_list=no_such_symbol"];
-    for scenario in ["memfd-pin", "memfd-half-get", "file-half-get", "anon-half-get"] {
+    for scenario in [
+        "memfd-pin",
+        "memfd-half-get",
+        "file-half-get",
+        "anon-half-get",
+    ] {
         let (captured, truth) = capture_scenario(&flags, scenario)?;
         let capture = &captured.capture;
         let mut check = Check::default();
@@ -148,7 +177,11 @@ fn no_reclaim_pages() -> Result<()> {
     stands(capture, "reclaim_pages", HookState::Disabled, &mut check)?;
     in_all(capture, &truth, &mut check);
     let (unknown, _) = sum(capture, |g| g.reclaimer == "unknown");
-    check.same("by an unknown reclaimer", unknown.values().sum(), truth.unmaps_expected);
+    check.same(
+        "by an unknown reclaimer",
+        unknown.values().sum(),
+        truth.unmaps_expected,
+    );
     check.done(&captured.json)
 }
 
@@ -159,7 +192,11 @@ fn no_write_folio() -> Result<()> {
         let mut check = Check::default();
         stands(capture, "write_folio", HookState::Disabled, &mut check)?;
         let futile = crate::support::futile(capture);
-        check.same("futile", futile, truth.referenced_pages * u64::from(truth.rounds));
+        check.same(
+            "futile",
+            futile,
+            truth.referenced_pages * u64::from(truth.rounds),
+        );
         check.same("unmaps", capture.unmaps.total, Some(truth.unmaps_expected));
         check.done(&captured.json)?;
     }
@@ -169,25 +206,47 @@ fn no_write_folio() -> Result<()> {
 fn no_unmap() -> Result<()> {
     let file = scratch("no-unmap.json");
     let name = file.to_str().context("no UTF-8")?;
-    let words = ["pinscope", "capture", "-o", name, "--hook", "try_to_unmap=nosuch"];
+    let words = [
+        "pinscope",
+        "capture",
+        "-o",
+        name,
+        "--hook",
+        "try_to_unmap=nosuch",
+    ];
     let ran = run(&[&words[..], &["--", "echo", "CMD ran"]].concat())?;
     ran.expect_code(77)?;
     one_plain_sentence(&ran.stderr)?;
     ensure!(ran.stderr.contains("nosuch"), "{}", ran.said());
-    ensure!(ran.stdout.is_empty(), "CMD ran nevertheless: {}", ran.said());
+    ensure!(
+        ran.stdout.is_empty(),
+        "CMD ran nevertheless: {}",
+        ran.said()
+    );
     ensure!(!file.exists(), "a capture of nothing was written");
     Ok(())
 }
 
 /// Each hook off in turn: no count goes wrong that doesn't depend on it.
 fn hook_by_hook() -> Result<()> {
-    for name in ["notifier_end", "write_folio", "remove_mapping", "notifier_start"] {
+    for name in [
+        "notifier_end",
+        "write_folio",
+        "remove_mapping",
+        "notifier_start",
+    ] {
         let flags = ["--hook", &format!("{name}=off")];
         let (captured, truth) = capture_scenario(&flags, "memfd-get")?;
         let mut check = Check::default();
-        check.same(name, hook(&captured.capture, name)?.state, HookState::Disabled);
+        check.same(
+            name,
+            hook(&captured.capture, name)?.state,
+            HookState::Disabled,
+        );
         in_all(&captured.capture, &truth, &mut check);
-        check.done(&captured.json).with_context(|| format!("without {name}"))?;
+        check
+            .done(&captured.json)
+            .with_context(|| format!("without {name}"))?;
     }
     Ok(())
 }

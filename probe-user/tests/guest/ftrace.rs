@@ -19,9 +19,10 @@ pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for attach in ["kprobe", "fentry"] {
         for scenario in ["memfd-pin", "file-get", "memfd-half-pin", "lazyfree-get"] {
-            trials.push(test(format!("ftrace_and_{attach}_agree_on_{scenario}"), move || {
-                agree(attach, scenario)
-            }));
+            trials.push(test(
+                format!("ftrace_and_{attach}_agree_on_{scenario}"),
+                move || agree(attach, scenario),
+            ));
         }
     }
     trials
@@ -80,7 +81,9 @@ impl Tracer {
         let mut counts = BTreeMap::new();
         for line in text.lines().filter(|line| line.starts_with('{')) {
             // { flags:         64 } hitcount:        192
-            let mut numbers = line.split(|c: char| !c.is_ascii_digit()).filter(|n| !n.is_empty());
+            let mut numbers = line
+                .split(|c: char| !c.is_ascii_digit())
+                .filter(|n| !n.is_empty());
             let (Some(flags), Some(count)) = (numbers.next(), numbers.next()) else {
                 bail!("a line of a histogram that isn't understood: {line}");
             };
@@ -152,7 +155,11 @@ pub(crate) struct Counts {
 pub(crate) fn by_reclaim(flags: u32) -> bool {
     const BATCH_FLUSH: u32 = 64;
     // 5.10: MIGRATION and SPLIT_FREEZE; later: IGNORE_MLOCK and RMAP_LOCKED.
-    let excluded = if crate::support::kernel() < (5, 14) { 1 | 256 } else { 8 | 128 };
+    let excluded = if crate::support::kernel() < (5, 14) {
+        1 | 256
+    } else {
+        8 | 128
+    };
     flags & BATCH_FLUSH != 0 && flags & excluded == 0
 }
 
@@ -169,11 +176,16 @@ fn count(trace: &str, tid: u32) -> Result<Counts> {
         if !task.trim_end().ends_with(&tail) {
             continue;
         }
-        let mut words = rest.split_whitespace().skip_while(|w| !w.ends_with(':')).skip(1);
+        let mut words = rest
+            .split_whitespace()
+            .skip_while(|w| !w.ends_with(':'))
+            .skip(1);
         let event = words.next().unwrap_or_default();
         let number = |name: &str| -> Result<i64> {
             let value = line.split_once(name).map(|(_, rest)| rest.trim());
-            Ok(value.with_context(|| format!("no {name} in {line}"))?.parse()?)
+            Ok(value
+                .with_context(|| format!("no {name} in {line}"))?
+                .parse()?)
         };
         match event {
             "ttu:" => {
@@ -206,18 +218,28 @@ fn agree(attach: &str, name: &str) -> Result<()> {
     counted(capture, &truth, &mut check);
     check.same("unmaps", capture.unmaps.total, Some(traced.unmaps));
     check.same("ftrace's unmaps", traced.unmaps, truth.unmaps_expected);
-    check.same("notifier calls", capture.notifier.calls, Some(traced.notifier_calls));
+    check.same(
+        "notifier calls",
+        capture.notifier.calls,
+        Some(traced.notifier_calls),
+    );
     check.same(
         "ftrace's failures of __remove_mapping",
         traced.failures,
         truth.remove_mapping_failures_expected,
     );
     let hits = |name: &str| hook(capture, name).map(|h| h.hits);
-    check.same("walks of VMAs", hits("try_to_unmap_one")?, Some(traced.walks));
+    check.same(
+        "walks of VMAs",
+        hits("try_to_unmap_one")?,
+        Some(traced.walks),
+    );
     check.same(
         "calls of __remove_mapping",
         hits("remove_mapping")?,
         Some(traced.failures + traced.removals),
     );
-    check.done(&captured.json).with_context(|| format!("{traced:?}"))
+    check
+        .done(&captured.json)
+        .with_context(|| format!("{traced:?}"))
 }

@@ -13,9 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use caps::{CapSet, Capability};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
-use pinscope::provoke::{
-    Cgroup, Mapping, Memory, Reference, References, Region, Subset, child,
-};
+use pinscope::provoke::{Cgroup, Mapping, Memory, Reference, References, Region, Subset, child};
 use serde::{Deserialize, Serialize};
 
 pub(crate) fn main(helper: &str, arguments: &[String]) -> ExitCode {
@@ -24,7 +22,9 @@ pub(crate) fn main(helper: &str, arguments: &[String]) -> ExitCode {
         ("unprivileged", [capabilities, cmd @ ..]) => unprivileged(capabilities, cmd),
         ("shared", [pages, rounds]) => shared(pages, rounds),
         ("sharer", [comm, pages, from @ ..]) => sharer(comm, pages, from.first().copied()),
-        _ => Err(anyhow::anyhow!("no helper is called {helper} and takes {arguments:?}")),
+        _ => Err(anyhow::anyhow!(
+            "no helper is called {helper} and takes {arguments:?}"
+        )),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -196,5 +196,8 @@ fn unmapped(map: &Mapping) -> Result<u64> {
     let offset = (map.address() / map.page_size() * 8) as u64;
     File::open("/proc/self/pagemap")?.read_exact_at(&mut bytes, offset)?;
     // Bit 63, little-endian: present.
-    Ok(bytes.chunks_exact(8).filter(|entry| entry[7] & 0x80 == 0).count() as u64)
+    Ok(bytes
+        .chunks_exact(8)
+        .filter(|entry| entry[7] & 0x80 == 0)
+        .count() as u64)
 }

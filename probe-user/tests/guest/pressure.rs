@@ -20,9 +20,15 @@ use crate::{
 pub(crate) fn trials() -> Vec<Trial> {
     let no_memory_reclaim = (kernel() < (5, 19)).then_some("memory.reclaim came with 5.19");
     vec![
-        test_unless(no_memory_reclaim, "memory_reclaim_is_counted_exactly", memory_reclaim),
+        test_unless(
+            no_memory_reclaim,
+            "memory_reclaim_is_counted_exactly",
+            memory_reclaim,
+        ),
         test("memory_high_is_counted_as_memcg", memory_high),
-        test("direct_reclaim_balances_with_ftrace", || machine("direct", "6")),
+        test("direct_reclaim_balances_with_ftrace", || {
+            machine("direct", "6")
+        }),
         test("kswapd_balances_with_ftrace", || machine("kswapd", "8")),
         test("memory_of_two_processes_counts_once_and_names_both", shared),
     ]
@@ -43,7 +49,11 @@ fn pressed(words: &[&str]) -> Result<(Captured, Check)> {
         .filter(|(flags, _)| by_reclaim(**flags))
         .map(|(_, count)| count)
         .sum();
-    check.same("unmaps, and ftrace's", captured.capture.unmaps.total, Some(traced));
+    check.same(
+        "unmaps, and ftrace's",
+        captured.capture.unmaps.total,
+        Some(traced),
+    );
     check.same(
         "undecided",
         total(&captured.capture, Verdict::Undecided).unwrap_or(0),
@@ -53,7 +63,14 @@ fn pressed(words: &[&str]) -> Result<(Captured, Check)> {
 }
 
 fn press(mode: &str, pages: &str, seconds: &str) -> Result<(Captured, Report, Check)> {
-    let words = ["workload pressure", mode, "--json --pages", pages, "--seconds", seconds];
+    let words = [
+        "workload pressure",
+        mode,
+        "--json --pages",
+        pages,
+        "--seconds",
+        seconds,
+    ];
     let (captured, mut check) = pressed(&words)?;
     let report: Report = captured.ran.json()?;
     for member in &report.processes {
@@ -78,7 +95,12 @@ fn of_process(capture: &Capture, member: &Pressed, check: &mut Check) {
         in_vain(capture, process.pid),
         member.futile_at_least,
     );
-    for group in capture.groups.iter().flatten().filter(|g| is_victim(g, process.pid)) {
+    for group in capture
+        .groups
+        .iter()
+        .flatten()
+        .filter(|g| is_victim(g, process.pid))
+    {
         let victim = group.victim.clone().unwrap_or_default();
         // What it lost before it had its name and its cgroup has others.
         if group.memory == "shmem" {
@@ -87,7 +109,11 @@ fn of_process(capture: &Capture, member: &Pressed, check: &mut Check) {
         }
         let unmaps = group.total().folios;
         if group.memory == "shmem" && process.subscriber {
-            check.same("notifier calls, one an unmap", group.notifier_calls, Some(unmaps));
+            check.same(
+                "notifier calls, one an unmap",
+                group.notifier_calls,
+                Some(unmaps),
+            );
         }
     }
 }
@@ -118,11 +144,19 @@ fn memory_reclaim() -> Result<()> {
     for member in &report.processes {
         let pid = member.process.pid;
         // In lock step: what it found unmapped is what was unmapped, each page once.
-        check.same("futile unmaps", in_vain(capture, pid), member.futile_at_least);
+        check.same(
+            "futile unmaps",
+            in_vain(capture, pid),
+            member.futile_at_least,
+        );
     }
     let seen = reclaimers(capture, Some(&pids(&report)));
     only("the cgroups' memory", &seen, &["proactive"], &mut check);
-    check.same("futile in all", total(capture, Verdict::FutilePinned), Some(report.futile_at_least));
+    check.same(
+        "futile in all",
+        total(capture, Verdict::FutilePinned),
+        Some(report.futile_at_least),
+    );
     check.done(&captured.json)
 }
 
@@ -139,7 +173,12 @@ fn memory_high() -> Result<()> {
 fn machine(mode: &str, seconds: &str) -> Result<()> {
     let (captured, report, mut check) = press(mode, "2048", seconds)?;
     let capture = &captured.capture;
-    only("the machine", &reclaimers(capture, None), &["kswapd", "direct"], &mut check);
+    only(
+        "the machine",
+        &reclaimers(capture, None),
+        &["kswapd", "direct"],
+        &mut check,
+    );
     let balloons = reclaimers(capture, Some(&report.balloons));
     check.that(!balloons.is_empty(), || "the balloons lost nothing".into());
     check.at_least("unmaps", capture.unmaps.total, Some(1));
@@ -159,7 +198,11 @@ fn shared() -> Result<()> {
     let counted: u64 = both.iter().map(|pid| in_vain(capture, *pid)).sum();
     check.same("futile unmaps, each folio once", counted, truth.pages);
     for (pid, comm) in both.iter().zip(["shared-first", "shared-second"]) {
-        let mut rows = capture.victims.iter().flatten().filter(|v| v.who.pid == Some(*pid));
+        let mut rows = capture
+            .victims
+            .iter()
+            .flatten()
+            .filter(|v| v.who.pid == Some(*pid));
         let row = rows.next().with_context(|| format!("{comm} is no victim"));
         match row {
             Ok(row) => {

@@ -15,19 +15,34 @@ use crate::{
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for attach in ["auto", "kprobe", "fentry"] {
-        trials.push(test(format!("three_capabilities_suffice_for_nobody_by_{attach}"), move || {
-            with_three(attach)
-        }));
+        trials.push(test(
+            format!("three_capabilities_suffice_for_nobody_by_{attach}"),
+            move || with_three(attach),
+        ));
     }
     trials.push(test("root_lets_go_of_its_capabilities_too", root));
-    trials.push(test("without_capabilities_it_names_them_and_ends_with_77", none));
-    trials.push(test("without_cap_perfmon_it_names_it_and_ends_with_77", no_perfmon));
+    trials.push(test(
+        "without_capabilities_it_names_them_and_ends_with_77",
+        none,
+    ));
+    trials.push(test(
+        "without_cap_perfmon_it_names_it_and_ends_with_77",
+        no_perfmon,
+    ));
     trials.push(test("doctor_without_capabilities_says_what_to_do", doctor));
     trials
 }
 
-const CAPTURE: [&str; 8] =
-    ["pinscope", "capture", "--format", "ndjson", "--duration", "1m", "--interval", "200ms"];
+const CAPTURE: [&str; 8] = [
+    "pinscope",
+    "capture",
+    "--format",
+    "ndjson",
+    "--duration",
+    "1m",
+    "--interval",
+    "200ms",
+];
 
 /// This program, which becomes nobody with these capabilities alone, and then CMD.
 fn nobody(capabilities: &str, cmd: &[&str]) -> Result<Vec<String>> {
@@ -41,8 +56,14 @@ fn nobody(capabilities: &str, cmd: &[&str]) -> Result<Vec<String>> {
 /// A field of /proc/PID/status, in hexadecimal.
 fn capabilities(pid: u32, set: &str) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|l| l.strip_prefix(set)).context("no such set")?;
-    Ok(u64::from_str_radix(line.trim_start_matches(':').trim(), 16)?)
+    let line = status
+        .lines()
+        .find_map(|l| l.strip_prefix(set))
+        .context("no such set")?;
+    Ok(u64::from_str_radix(
+        line.trim_start_matches(':').trim(),
+        16,
+    )?)
 }
 
 /// Captures the workload, which runs beside it as root; no capability may be left but CAP_BPF.
@@ -68,7 +89,11 @@ fn exact(words: &[String]) -> Result<()> {
     let (captured, truth) = beside(words)?;
     let mut check = Check::default();
     counted(&captured.capture, &truth, &mut check);
-    check.same("unmaps", captured.capture.unmaps.total, Some(truth.unmaps_expected));
+    check.same(
+        "unmaps",
+        captured.capture.unmaps.total,
+        Some(truth.unmaps_expected),
+    );
     check.done(&captured.json)
 }
 
@@ -93,7 +118,11 @@ impl Drop for Paranoid {
 }
 
 fn with_three(attach: &str) -> Result<()> {
-    let _paranoid = if attach == "kprobe" { Some(Paranoid::at_most_2()?) } else { None };
+    let _paranoid = if attach == "kprobe" {
+        Some(Paranoid::at_most_2()?)
+    } else {
+        None
+    };
     let cmd = [&CAPTURE[..], &["--attach", attach]].concat();
     exact(&nobody("cap_bpf,cap_perfmon,cap_syslog", &cmd)?)
 }
@@ -114,20 +143,33 @@ fn refused(ran: &Ran, words: &[&str]) -> Result<()> {
 }
 
 fn none() -> Result<()> {
-    refused(&run(&nobody("none", &CAPTURE)?)?, &["CAP_BPF", "CAP_PERFMON"])
+    refused(
+        &run(&nobody("none", &CAPTURE)?)?,
+        &["CAP_BPF", "CAP_PERFMON"],
+    )
 }
 
 fn no_perfmon() -> Result<()> {
-    refused(&run(&nobody("cap_bpf,cap_syslog", &CAPTURE)?)?, &["CAP_PERFMON"])
+    refused(
+        &run(&nobody("cap_bpf,cap_syslog", &CAPTURE)?)?,
+        &["CAP_PERFMON"],
+    )
 }
 
 fn doctor() -> Result<()> {
-    let ran = run(&nobody("none", &["pinscope", "doctor", "--format", "json"])?)?;
+    let ran = run(&nobody(
+        "none",
+        &["pinscope", "doctor", "--format", "json"],
+    )?)?;
     ran.expect_code(77)?;
     let report: DoctorReport = ran.json()?;
     ensure!(!report.can_run, "{}", ran.said());
     for name in ["CAP_BPF", "CAP_PERFMON"] {
-        let row = report.checks.iter().find(|c| c.name == name).context(name)?;
+        let row = report
+            .checks
+            .iter()
+            .find(|c| c.name == name)
+            .context(name)?;
         ensure!(!row.ok && row.remedy.is_some(), "{row:?}");
     }
     Ok(())

@@ -26,7 +26,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             }));
         }
     }
-    trials.push(test("a_process_without_subscriber_has_no_notifier_calls", no_subscriber));
+    trials.push(test(
+        "a_process_without_subscriber_has_no_notifier_calls",
+        no_subscriber,
+    ));
     trials.push(test("processes_that_exited_keep_their_names", short_lived));
     trials.push(test("a_burst_is_counted_to_the_last_unmap", burst));
     trials.push(test("events_and_those_over_budget_add_up", events));
@@ -53,7 +56,11 @@ fn exactly(attach: &str, name: &str) -> Result<()> {
     let capture = &captured.capture;
     let mut check = Check::default();
     counted(capture, &truth, &mut check);
-    check.same("unmaps in all", capture.unmaps.total, Some(truth.unmaps_expected));
+    check.same(
+        "unmaps in all",
+        capture.unmaps.total,
+        Some(truth.unmaps_expected),
+    );
     for hook in &capture.hooks {
         if let Some(how) = hook.attach {
             let how = serde_json::to_value(how)?;
@@ -65,7 +72,11 @@ fn exactly(attach: &str, name: &str) -> Result<()> {
     // Of clean pages the kernel itself says what becomes of them.
     if name.starts_with("file-") {
         let hits = hook(capture, "remove_mapping")?.hits;
-        check.same("unmapped folios in __remove_mapping", hits, Some(truth.unmaps_expected));
+        check.same(
+            "unmapped folios in __remove_mapping",
+            hits,
+            Some(truth.unmaps_expected),
+        );
     }
     references(capture, &truth, &mut check);
     check.done(&captured.json)
@@ -79,7 +90,11 @@ pub(crate) fn counted(capture: &Capture, truth: &Truth, check: &mut Check) {
         expected_total += expectation.min;
         by_verdict(capture, truth, expectation, check);
     }
-    check.same("expectations and unmaps", expected_total, truth.unmaps_expected);
+    check.same(
+        "expectations and unmaps",
+        expected_total,
+        truth.unmaps_expected,
+    );
     let (seen, calls) = sum(capture, own);
     check.same(
         &format!("unmaps of pid {}", truth.pid),
@@ -106,7 +121,11 @@ pub(crate) fn counted(capture: &Capture, truth: &Truth, check: &mut Check) {
         .filter(|v| v.who.pid == Some(truth.pid))
         .map(|v| v.mappings)
         .sum();
-    let in_vain: u64 = seen.iter().filter(|(v, _)| v.starts_with("futile")).map(|(_, n)| n).sum();
+    let in_vain: u64 = seen
+        .iter()
+        .filter(|(v, _)| v.starts_with("futile"))
+        .map(|(_, n)| n)
+        .sum();
     check.same("mappings lost in vain", lost, in_vain);
 }
 
@@ -124,7 +143,10 @@ fn by_verdict(capture: &Capture, truth: &Truth, expected: &Expectation, check: &
         .sum();
     let what = format!("{} {:?}", expected.memory, expected.verdicts);
     check.that((expected.min..=expected.max).contains(&folios), || {
-        format!("{what}: {folios} of {seen:?}, {}..={} expected", expected.min, expected.max)
+        format!(
+            "{what}: {folios} of {seen:?}, {}..={} expected",
+            expected.min, expected.max
+        )
     });
 }
 
@@ -154,7 +176,11 @@ fn references(capture: &Capture, truth: &Truth, check: &mut Check) {
         check.same("folios unmapped in vain", per_folio.count, 0);
         return;
     }
-    check.same("folios unmapped in vain", per_folio.count, truth.referenced_pages);
+    check.same(
+        "folios unmapped in vain",
+        per_folio.count,
+        truth.referenced_pages,
+    );
     let most = per_folio.max.map(|n| n.0);
     check.same("unmaps of one folio", most, Some(f64::from(truth.rounds)));
     let one = match truth.reference {
@@ -165,18 +191,25 @@ fn references(capture: &Capture, truth: &Truth, check: &mut Check) {
     check.same("excess of each", excess.sum.0, one * futile as f64);
     let range = (excess.min.map(|n| n.0), excess.max.map(|n| n.0));
     check.same("range of the excess", range, (Some(one), Some(one)));
-    check.that(truth.subset != Subset::None, || "references out of nothing".into());
+    check.that(truth.subset != Subset::None, || {
+        "references out of nothing".into()
+    });
     if truth.subscriber {
-        let kvm = capture.subscribers.iter().flatten().find(|s| {
-            s.symbol == "kvm_mmu_notifier_invalidate_range_start"
-        });
+        let kvm = capture
+            .subscribers
+            .iter()
+            .flatten()
+            .find(|s| s.symbol == "kvm_mmu_notifier_invalidate_range_start");
         check.same("calls of KVM", kvm.map(|s| s.calls), capture.notifier.calls);
     }
 }
 
 fn no_subscriber() -> Result<()> {
     let cmd = ["workload", "run", "memfd-pin", "--no-kvm", "--json"];
-    let captured = capture(&[], &[&cmd[..], &["--pages", PAGES, "--rounds", ROUNDS]].concat())?;
+    let captured = capture(
+        &[],
+        &[&cmd[..], &["--pages", PAGES, "--rounds", ROUNDS]].concat(),
+    )?;
     let truth: Truth = captured.ran.json()?;
     let mut check = Check::default();
     counted(&captured.capture, &truth, &mut check);
@@ -205,7 +238,11 @@ fn capture_burst(flags: &[&str]) -> Result<(Captured, Burst, Seen)> {
     let burst: Burst = captured.ran.json()?;
     let (seen, calls) = sum(&captured.capture, |g| is_victim(g, burst.pid));
     let mut check = Check::default();
-    check.same("unmaps", &seen, &Seen::from([("futile_pinned", burst.folios)]));
+    check.same(
+        "unmaps",
+        &seen,
+        &Seen::from([("futile_pinned", burst.folios)]),
+    );
     if burst.subscriber {
         check.same("notifier calls", calls, burst.folios);
     }
@@ -240,10 +277,16 @@ fn events() -> Result<()> {
     for event in events {
         check.same("verdict", event.verdict.as_str(), "futile_pinned");
         check.same("tid", event.reclaimer_tid, burst.pid);
-        check.same("pid", event.victim.as_ref().and_then(|v| v.pid), Some(burst.pid));
+        check.same(
+            "pid",
+            event.victim.as_ref().and_then(|v| v.pid),
+            Some(burst.pid),
+        );
         check.same("excess", event.excess, 1024);
         check.same("mappings", event.mappings, 1);
-        check.that(event.address.is_some(), || "an event without address".into());
+        check.that(event.address.is_some(), || {
+            "an event without address".into()
+        });
     }
     check.done(&captured.json)
 }

@@ -162,7 +162,11 @@ impl Running {
             && !self.stderr.so_far().contains("hooks active")
         {
             let ended = self.child.try_wait()?.is_some();
-            ensure!(!ended && Instant::now() < end, "it attaches nothing: {}", self.stderr.so_far());
+            ensure!(
+                !ended && Instant::now() < end,
+                "it attaches nothing: {}",
+                self.stderr.so_far()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(())
@@ -312,7 +316,9 @@ impl Check {
 
     pub(crate) fn at_least<T: PartialOrd + Debug>(&mut self, what: &str, seen: T, least: T) {
         if seen < least {
-            self.complain(format!("{what}: {seen:?} seen, at least {least:?} expected"));
+            self.complain(format!(
+                "{what}: {seen:?} seen, at least {least:?} expected"
+            ));
         }
     }
 
@@ -328,7 +334,16 @@ impl Check {
             return Ok(());
         }
         let mut parts = serde_json::Map::new();
-        for key in ["unmaps", "notifier", "groups", "victims", "subscribers", "lost", "in_flight", "hooks"] {
+        for key in [
+            "unmaps",
+            "notifier",
+            "groups",
+            "victims",
+            "subscribers",
+            "lost",
+            "in_flight",
+            "hooks",
+        ] {
             if let Some(part) = json.get(key) {
                 parts.insert(key.to_owned(), part.clone());
             }

@@ -1,0 +1,297 @@
+//! Looks up types in a kernel's BTF by name: just what [`super::facts`] needs.
+//!
+//! The format is that of Documentation/bpf/btf.rst. One pass over the types notes where the
+//! wanted names are; nothing else is kept, so that it takes milliseconds and no memory beside
+//! the file's own bytes. (The libraries that read BTF keep every type and string of the kernel,
+//! some forty MiB, keep their look-ups to themselves, or may not be linked statically into a
+//! program under this licence.) Every offset in the file is checked: a damaged one yields an
+//! error or a name that isn't found, never a panic.
+
+use std::collections::HashMap;
+
+const MAGIC: u16 = 0xeb9f;
+const HEADER: usize = 24;
+/// `struct btf_type`.
+const TYPE: usize = 12;
+const KIND_INT: u32 = 1;
+const KIND_ARRAY: u32 = 3;
+const KIND_STRUCT: u32 = 4;
+const KIND_UNION: u32 = 5;
+const KIND_ENUM: u32 = 6;
+const KIND_TYPEDEF: u32 = 8;
+const KIND_VOLATILE: u32 = 9;
+const KIND_CONST: u32 = 10;
+const KIND_RESTRICT: u32 = 11;
+const KIND_FUNC_PROTO: u32 = 13;
+const KIND_VAR: u32 = 14;
+const KIND_DATASEC: u32 = 15;
+const KIND_DECL_TAG: u32 = 17;
+const KIND_TYPE_TAG: u32 = 18;
+const KIND_ENUM64: u32 = 19;
+/// The highest kind known.
+const KIND_MAX: u32 = KIND_ENUM64;
+/// Anonymous members and qualifiers nested in each other, at most.
+const MAX_DEPTH: u32 = 16;
+
+/// A kernel's BTF.
+#[derive(Debug)]
+pub struct Btf {
+    bytes: Vec<u8>,
+    strings: usize,
+    /// Where each type begins; the first is the type with id 1.
+    types: Vec<u32>,
+    /// The ids of the structs, unions and enums of each wanted name.
+    named: HashMap<&'static str, Vec<u32>>,
+}
+
+struct Type {
+    kind: u32,
+    vlen: usize,
+    /// Bit-fields tell their offset in 24 bits, and their size in the rest.
+    kind_flag: bool,
+    /// `size` or `type`, by kind.
+    size_or_type: u32,
+    /// Where what follows the type begins.
+    rest: usize,
+}
+
+impl Btf {
+    /// Reads BTF and notes where the types of these names are.
+    ///
+    /// # Errors
+    /// In words, when it isn't BTF, or is cut off or damaged.
+    pub fn parse(bytes: Vec<u8>, wanted: &[&'static str]) -> Result<Btf, String> {
+        let word = |at: usize| read_u32(&bytes, at).ok_or("the header is cut off");
+        if bytes.len() < HEADER || u16::from_le_bytes([bytes[0], bytes[1]]) != MAGIC {
+            return Err("it does not begin as little-endian BTF does".into());
+        }
+        let header = word(4)? as usize;
+        let types = header.saturating_add(word(8)? as usize);
+        let end = types.saturating_add(word(12)? as usize);
+        let strings = header.saturating_add(word(16)? as usize);
+        let strings_end = strings.saturating_add(word(20)? as usize);
+        if end > bytes.len() || strings_end > bytes.len() {
+            return Err("it is cut off".into());
+        }
+        let mut btf = Btf {
+            bytes,
+            strings,
+            types: Vec::new(),
+            named: HashMap::new(),
+        };
+        let mut at = types;
+        while at < end {
+            let id = btf.types.len() as u32 + 1;
+            let t = btf.at(at).ok_or_else(|| format!("type {id} is damaged"))?;
+            btf.types
+                .push(u32::try_from(at).map_err(|_| "it is too large")?);
+            if matches!(t.kind, KIND_STRUCT | KIND_UNION | KIND_ENUM)
+                && let Some(name) = wanted.iter().find(|w| btf.name_is(at, w.as_bytes()))
+            {
+                btf.named.entry(name).or_default().push(id);
+            }
+            at = t.rest.saturating_add(tail(t.kind, t.vlen));
+        }
+        Ok(btf)
+    }
+
+    /// The offset in bits of a field of a struct or union, looked for in anonymous members too.
+    pub fn field(&self, name: &str, field: &str) -> Option<u32> {
+        self.of_name(name)
+            .find_map(|t| self.member(&t, field.as_bytes(), 0))
+    }
+
+    /// The size in bytes of a struct or union.
+    pub fn size_of(&self, name: &str) -> Option<u32> {
+        self.of_name(name)
+            .find(|t| matches!(t.kind, KIND_STRUCT | KIND_UNION))
+            .map(|t| t.size_or_type)
+    }
+
+    /// The value that an enum gives a name.
+    pub fn enum_value(&self, name: &str, value: &str) -> Option<u32> {
+        self.of_name(name)
+            .filter(|t| t.kind == KIND_ENUM)
+            .find_map(|t| {
+                (0..t.vlen)
+                    .map(|i| t.rest + i * 8)
+                    .find(|at| self.name_is(*at, value.as_bytes()))
+                    .and_then(|at| read_u32(&self.bytes, at + 4))
+            })
+    }
+
+    fn of_name(&self, name: &str) -> impl Iterator<Item = Type> {
+        let ids = self.named.get(name).map_or(&[][..], Vec::as_slice);
+        ids.iter().filter_map(|id| self.by_id(*id))
+    }
+
+    fn by_id(&self, id: u32) -> Option<Type> {
+        self.at(*self.types.get((id as usize).checked_sub(1)?)? as usize)
+    }
+
+    fn at(&self, at: usize) -> Option<Type> {
+        let info = read_u32(&self.bytes, at + 4)?;
+        let kind = info >> 24 & 0x1f;
+        (kind != 0 && kind <= KIND_MAX).then_some(Type {
+            kind,
+            vlen: (info & 0xffff) as usize,
+            kind_flag: info >> 31 != 0,
+            size_or_type: read_u32(&self.bytes, at + 8)?,
+            rest: at + TYPE,
+        })
+    }
+
+    fn member(&self, t: &Type, field: &[u8], depth: u32) -> Option<u32> {
+        if depth > MAX_DEPTH {
+            return None;
+        }
+        match t.kind {
+            KIND_STRUCT | KIND_UNION => (0..t.vlen).find_map(|i| {
+                let at = t.rest + i * 12;
+                let offset = read_u32(&self.bytes, at + 8)?;
+                let offset = if t.kind_flag {
+                    offset & 0xff_ffff
+                } else {
+                    offset
+                };
+                if self.name_is(at, field) {
+                    return Some(offset);
+                }
+                if !self.name_is(at, b"") {
+                    return None;
+                }
+                let inner = self.by_id(read_u32(&self.bytes, at + 4)?)?;
+                Some(offset + self.member(&inner, field, depth + 1)?)
+            }),
+            KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG => {
+                self.member(&self.by_id(t.size_or_type)?, field, depth + 1)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the string whose offset stands at `at` is `name`.
+    fn name_is(&self, at: usize, name: &[u8]) -> bool {
+        let Some(offset) = read_u32(&self.bytes, at) else {
+            return false;
+        };
+        let Some(text) = self.strings.checked_add(offset as usize) else {
+            return false;
+        };
+        self.bytes
+            .get(text..)
+            .is_some_and(|rest| rest.starts_with(name) && rest.get(name.len()) == Some(&0))
+    }
+}
+
+/// The bytes behind a `struct btf_type`.
+fn tail(kind: u32, vlen: usize) -> usize {
+    match kind {
+        KIND_INT | KIND_VAR | KIND_DECL_TAG => 4,
+        KIND_ARRAY => 12,
+        KIND_STRUCT | KIND_UNION | KIND_DATASEC | KIND_ENUM64 => vlen * 12,
+        KIND_ENUM | KIND_FUNC_PROTO => vlen * 8,
+        _ => 0,
+    }
+}
+
+fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
+    let four = bytes.get(at..at.checked_add(4)?)?;
+    Some(u32::from_le_bytes(four.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// struct s { int a; struct { int b; }; int c:3, d:1; }; enum e { X = 7 };
+    fn sample() -> Vec<u8> {
+        let strings = b"\0s\0a\0b\0c\0d\0e\0X\0";
+        let of = |s: &str| {
+            strings
+                .windows(s.len() + 1)
+                .position(|w| w == [s.as_bytes(), b"\0"].concat())
+                .unwrap() as u32
+        };
+        let kind = |k: u32, vlen: u32| k << 24 | vlen;
+        let types: Vec<u32> = [
+            vec![0, kind(KIND_INT, 0), 4, 32],
+            vec![0, kind(KIND_STRUCT, 1), 4, of("b"), 1, 0],
+            vec![of("s"), 1 << 31 | kind(KIND_STRUCT, 4), 12]
+                .into_iter()
+                .chain([
+                    of("a"),
+                    1,
+                    0,
+                    0,
+                    2,
+                    32,
+                    of("c"),
+                    1,
+                    3 << 24 | 64,
+                    of("d"),
+                    1,
+                    1 << 24 | 67,
+                ])
+                .collect(),
+            vec![of("e"), kind(KIND_ENUM, 1), 4, of("X"), 7],
+        ]
+        .concat();
+        let length = types.len() as u32 * 4;
+        let mut bytes = vec![0x9f, 0xeb, 1, 0];
+        for word in [24, 0, length, length, strings.len() as u32]
+            .iter()
+            .chain(&types)
+        {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.extend(strings);
+        bytes
+    }
+
+    const WANTED: [&str; 2] = ["s", "e"];
+
+    #[test]
+    fn finds_fields_bit_fields_and_values() {
+        let btf = Btf::parse(sample(), &WANTED).unwrap();
+        assert_eq!(btf.field("s", "a"), Some(0));
+        assert_eq!(btf.field("s", "b"), Some(32));
+        assert_eq!(btf.field("s", "c"), Some(64));
+        assert_eq!(btf.field("s", "d"), Some(67));
+        assert_eq!(btf.field("s", "nosuch"), None);
+        assert_eq!(btf.size_of("s"), Some(12));
+        assert_eq!(btf.enum_value("e", "X"), Some(7));
+        assert_eq!(btf.enum_value("e", "Y"), None);
+        assert_eq!(btf.field("nosuch", "a"), None);
+    }
+
+    #[test]
+    fn what_is_no_btf_is_refused() {
+        assert!(Btf::parse(Vec::new(), &WANTED).is_err());
+        assert!(Btf::parse(b"not BTF, and long enough for a header".to_vec(), &WANTED).is_err());
+        let whole = sample();
+        for length in 0..whole.len() {
+            assert!(
+                Btf::parse(whole[..length].to_vec(), &WANTED).is_err(),
+                "{length} bytes"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn damage_never_panics(at in 0usize..200, byte in any::<u8>()) {
+            let mut bytes = sample();
+            let length = bytes.len();
+            bytes[at % length] = byte;
+            if let Ok(btf) = Btf::parse(bytes, &WANTED) {
+                for field in ["a", "b", "c", "d"] {
+                    let _ = btf.field("s", field);
+                }
+                let _ = btf.enum_value("e", "X");
+            }
+        }
+    }
+}
