@@ -41,7 +41,7 @@ const GUESTS: &[Guest<'static>] = &[
 ];
 
 /// How long one guest may take.
-const GUEST_LIMIT: Duration = Duration::from_secs(1200);
+const GUEST_LIMIT: Duration = Duration::from_secs(2400);
 
 /// The guests wanted: those of the table, or for a series that it lacks the
 /// usual one.
