@@ -192,8 +192,9 @@ impl View<'_> {
     fn look(&mut self, probes: &mut Probes) -> Result<()> {
         probes.forward_log();
         self.collect(probes)?;
-        // Nobody looks: the maps are read once, at the end.
+        // Nobody looks: the counts are read once, at the end. A cgroup may be gone by then.
         if !self.progress && !self.ndjson {
+            probes.learn_names();
             return Ok(());
         }
         let now = probes.snapshot()?;
