@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use libtest_mimic::Trial;
 
 use crate::{
-    scenarios::{capture_scenario, counted},
+    scenarios::{capture_scenario, counted, references},
     support::{Check, hook},
     test,
 };
@@ -18,11 +18,18 @@ use crate::{
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for attach in ["kprobe", "fentry"] {
+<<<<<<< HEAD
         for scenario in ["memfd-pin", "file-get", "memfd-half-pin", "lazyfree-get"] {
             trials.push(test(
                 format!("ftrace_and_{attach}_agree_on_{scenario}"),
                 move || agree(attach, scenario),
             ));
+=======
+        for scenario in ["memfd-pin", "file-get", "memfd-half-pin", "lazyfree-get", "anon-get"] {
+            trials.push(test(format!("ftrace_and_{attach}_agree_on_{scenario}"), move || {
+                agree(attach, scenario)
+            }));
+>>>>>>> guest
         }
     }
     trials
@@ -216,6 +223,7 @@ fn agree(attach: &str, name: &str) -> Result<()> {
     let capture = &captured.capture;
     let mut check = Check::default();
     counted(capture, &truth, &mut check);
+    references(capture, &truth, &mut check);
     check.same("unmaps", capture.unmaps.total, Some(traced.unmaps));
     check.same("ftrace's unmaps", traced.unmaps, truth.unmaps_expected);
     check.same(
