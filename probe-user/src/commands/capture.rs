@@ -192,16 +192,9 @@ impl View<'_> {
     fn look(&mut self, probes: &mut Probes) -> Result<()> {
         probes.forward_log();
         self.collect(probes)?;
-<<<<<<< HEAD
         if !self.progress && !self.ndjson {
             // Nobody looks: counts are read once, at the end.
             return Ok(probes.learn_names()?);
-=======
-        // Nobody looks: the counts are read once, at the end. A cgroup may be gone by then.
-        if !self.progress && !self.ndjson {
-            probes.learn_names();
-            return Ok(());
->>>>>>> guest
         }
         let now = probes.snapshot()?;
         if self.progress {

@@ -228,15 +228,6 @@ impl Probes {
         privileges::drop_all(|| Maps(&self.ebpf).lost().is_ok())
     }
 
-    /// Learns the names of what may be gone by the time of the next snapshot: cgroups that
-    /// lost mappings, and subscribers.
-    pub fn learn_names(&mut self) {
-        self.name_subscribers();
-        for victim in Maps(&self.ebpf).victims().unwrap_or_default().values() {
-            let _ = self.cgroups.name(victim.cgroup);
-        }
-    }
-
     /// Everything counted so far.
     ///
     /// # Errors

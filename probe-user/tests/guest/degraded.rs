@@ -29,7 +29,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         ),
         test("without_write_folio_nothing_becomes_futile", no_write_folio),
         test("without_try_to_unmap_it_says_so_and_ends_with_77", no_unmap),
-        test("by_the_unmap_and_its_brackets_alone_futile_stays_exact", bare),
+        test(
+            "by_the_unmap_and_its_brackets_alone_futile_stays_exact",
+            bare,
+        ),
     ]
 }
 
@@ -57,12 +60,17 @@ fn in_all(capture: &Capture, truths: &[Truth], check: &mut Check) {
             let is = |v: &_| serde_json::to_value(v).is_ok_and(|v| v == verdict.name());
             expectation.verdicts.iter().any(is)
         });
-        let entry = expected.entry(format!("{:?}", expectation.verdicts)).or_default();
+        let entry = expected
+            .entry(format!("{:?}", expectation.verdicts))
+            .or_default();
         entry.0 = verdicts.collect();
         entry.1 += expectation.min;
     }
     for (what, (verdicts, folios)) in expected {
-        let seen = verdicts.into_iter().filter_map(|v| total(capture, v)).sum::<u64>();
+        let seen = verdicts
+            .into_iter()
+            .filter_map(|v| total(capture, v))
+            .sum::<u64>();
         check.same(&what, seen, folios);
     }
     let unmaps = truths.iter().map(|t| t.unmaps_expected).sum();
@@ -71,57 +79,39 @@ fn in_all(capture: &Capture, truths: &[Truth], check: &mut Check) {
 
 /// References × rounds: what must be futile, however many hooks are missing.
 fn futile_expected(truths: &[Truth]) -> u64 {
-    truths.iter().map(|t| t.referenced_pages * u64::from(t.rounds)).sum()
+    truths
+        .iter()
+        .map(|t| t.referenced_pages * u64::from(t.rounds))
+        .sum()
 }
 
 fn no_victims() -> Result<()> {
     let flags = ["--hook", "try_to_unmap_one=no_such_symbol"];
-<<<<<<< HEAD
-    for scenario in ["memfd-half-pin", "file-half-get", "lazyfree-get"] {
-        let (captured, truth) = capture_scenario(&flags, scenario)?;
-        let capture = &captured.capture;
-        let mut check = Check::default();
-        stands(
-            capture,
-            "try_to_unmap_one",
-            HookState::Unsupported,
-            &mut check,
-        )?;
-        let reason = hook(capture, "try_to_unmap_one")?.reason.clone();
-        check.that(reason.is_some_and(|r| r.contains("no_such_symbol")), || {
-            "the reason doesn't name the symbol".into()
-        });
-        check.that(capture.victims.is_none(), || "there are victims".into());
-        check.that(captured.json["victims"].is_null(), || {
-            "victims isn't null".into()
-        });
-        for group in captured.json["groups"].as_array().into_iter().flatten() {
-            check.that(group["victim"].is_null(), || format!("a victim in {group}"));
-        }
-        in_all(capture, &truth, &mut check);
-        check.same(
-            "notifier calls",
-            capture.notifier.calls,
-            truth.notifier_calls_expected,
-        );
-        check.done(&captured.json)?;
-=======
     let names = ["memfd-half-pin", "memfd-get", "lazyfree-get"];
     let (captured, truths) = capture_scenarios(&flags, &names)?;
     let capture = &captured.capture;
     let mut check = Check::default();
-    stands(capture, "try_to_unmap_one", HookState::Unsupported, &mut check)?;
+    stands(
+        capture,
+        "try_to_unmap_one",
+        HookState::Unsupported,
+        &mut check,
+    )?;
     let reason = hook(capture, "try_to_unmap_one")?.reason.clone();
     check.that(reason.is_some_and(|r| r.contains("no_such_symbol")), || {
         "the reason doesn't name the symbol".into()
     });
-    check.that(captured.json["victims"].is_null(), || "victims isn't null".into());
+    check.that(captured.json["victims"].is_null(), || {
+        "victims isn't null".into()
+    });
     for group in captured.json["groups"].as_array().into_iter().flatten() {
         check.that(group["victim"].is_null(), || format!("a victim in {group}"));
->>>>>>> guest
     }
     in_all(capture, &truths, &mut check);
-    let calls = truths.iter().filter_map(|t| t.notifier_calls_expected).sum();
+    let calls = truths
+        .iter()
+        .filter_map(|t| t.notifier_calls_expected)
+        .sum();
     check.same("notifier calls", capture.notifier.calls, Some(calls));
     check.done(&captured.json)
 }
@@ -157,26 +147,17 @@ fn no_notifier() -> Result<()> {
 fn no_remove_mapping() -> Result<()> {
     for attach in ["kprobe", "fentry"] {
         let flags = ["--attach", attach, "--hook", "remove_mapping=off"];
-<<<<<<< HEAD
-        for scenario in ["file-none", "file-get", "file-half-get", "lazyfree-none"] {
-            let (captured, truth) = capture_scenario(&flags, scenario)?;
-            let mut check = Check::default();
-            stands(
-                &captured.capture,
-                "remove_mapping",
-                HookState::Disabled,
-                &mut check,
-            )?;
-            counted(&captured.capture, &truth, &mut check);
-            check.done(&captured.json)?;
-=======
         let names = ["file-none", "file-get", "file-half-get", "lazyfree-none"];
         let (captured, truths) = capture_scenarios(&flags, &names)?;
         let mut check = Check::default();
-        stands(&captured.capture, "remove_mapping", HookState::Disabled, &mut check)?;
+        stands(
+            &captured.capture,
+            "remove_mapping",
+            HookState::Disabled,
+            &mut check,
+        )?;
         for truth in &truths {
             counted(&captured.capture, truth, &mut check);
->>>>>>> guest
         }
         in_all(&captured.capture, &truths, &mut check);
         check.done(&captured.json)?;
@@ -185,21 +166,15 @@ fn no_remove_mapping() -> Result<()> {
 }
 
 fn no_shrink_list() -> Result<()> {
-<<<<<<< HEAD
-    let flags = ["--hook", "shrink_list=no_such_symbol"];
-    for scenario in [
-        "memfd-pin",
-        "memfd-half-get",
-        "file-half-get",
-        "anon-half-get",
-    ] {
-        let (captured, truth) = capture_scenario(&flags, scenario)?;
-=======
     for attach in ["kprobe", "fentry"] {
         let flags = ["--attach", attach, "--hook", "shrink_list=no_such_symbol"];
-        let names = ["memfd-pin", "memfd-half-get", "file-half-get", "anon-half-get"];
+        let names = [
+            "memfd-pin",
+            "memfd-half-get",
+            "file-half-get",
+            "anon-half-get",
+        ];
         let (captured, truths) = capture_scenarios(&flags, &names)?;
->>>>>>> guest
         let capture = &captured.capture;
         let mut check = Check::default();
         stands(capture, "shrink_list", HookState::Unsupported, &mut check)?;
@@ -225,39 +200,18 @@ fn no_reclaim_pages() -> Result<()> {
     stands(capture, "reclaim_pages", HookState::Disabled, &mut check)?;
     in_all(capture, &truths, &mut check);
     let (unknown, _) = sum(capture, |g| g.reclaimer == "unknown");
-<<<<<<< HEAD
+    let unmaps = truths.iter().map(|t| t.unmaps_expected).sum();
     check.same(
         "by an unknown reclaimer",
-        unknown.values().sum(),
-        truth.unmaps_expected,
+        unknown.values().sum::<u64>(),
+        unmaps,
     );
-=======
-    let unmaps = truths.iter().map(|t| t.unmaps_expected).sum();
-    check.same("by an unknown reclaimer", unknown.values().sum::<u64>(), unmaps);
->>>>>>> guest
     check.done(&captured.json)
 }
 
 /// The kernel may have written a folio by the time that is looked at: writeback can be missed
 /// then, but nothing becomes futile that isn't.
 fn no_write_folio() -> Result<()> {
-<<<<<<< HEAD
-    for scenario in ["memfd-none", "anon-none", "memfd-half-pin"] {
-        let (captured, truth) = capture_scenario(&["--hook", "write_folio=off"], scenario)?;
-        let capture = &captured.capture;
-        let mut check = Check::default();
-        stands(capture, "write_folio", HookState::Disabled, &mut check)?;
-        let futile = crate::support::futile(capture);
-        check.same(
-            "futile",
-            futile,
-            truth.referenced_pages * u64::from(truth.rounds),
-        );
-        check.same("unmaps", capture.unmaps.total, Some(truth.unmaps_expected));
-        check.done(&captured.json)?;
-    }
-    Ok(())
-=======
     let flags = ["--hook", "write_folio=off"];
     let names = ["memfd-none", "anon-none", "memfd-half-pin"];
     let (captured, truths) = capture_scenarios(&flags, &names)?;
@@ -268,7 +222,6 @@ fn no_write_folio() -> Result<()> {
     let unmaps = truths.iter().map(|t| t.unmaps_expected).sum();
     check.same("unmaps", capture.unmaps.total, Some(unmaps));
     check.done(&captured.json)
->>>>>>> guest
 }
 
 fn no_unmap() -> Result<()> {
@@ -295,45 +248,43 @@ fn no_unmap() -> Result<()> {
     Ok(())
 }
 
-<<<<<<< HEAD
-/// Each hook off in turn: no count goes wrong that doesn't depend on it.
-fn hook_by_hook() -> Result<()> {
-    for name in [
-        "notifier_end",
-        "write_folio",
-        "remove_mapping",
-        "notifier_start",
-    ] {
-        let flags = ["--hook", &format!("{name}=off")];
-        let (captured, truth) = capture_scenario(&flags, "memfd-get")?;
-        let mut check = Check::default();
-        check.same(
-            name,
-            hook(&captured.capture, name)?.state,
-            HookState::Disabled,
-        );
-        in_all(&captured.capture, &truth, &mut check);
-        check
-            .done(&captured.json)
-            .with_context(|| format!("without {name}"))?;
-=======
 /// The brackets alone, and the unmap itself.
 fn bare() -> Result<()> {
-    let names = ["notifier_end", "notifier_start", "write_folio", "remove_mapping"];
-    let off: Vec<_> = names.iter().map(|name| format!("--hook={name}=off")).collect();
+    let names = [
+        "notifier_end",
+        "notifier_start",
+        "write_folio",
+        "remove_mapping",
+    ];
+    let off: Vec<_> = names
+        .iter()
+        .map(|name| format!("--hook={name}=off"))
+        .collect();
     let flags: Vec<_> = off.iter().map(String::as_str).collect();
-    let scenarios = ["memfd-get", "file-half-get", "lazyfree-get", "anon-half-get"];
+    let scenarios = [
+        "memfd-get",
+        "file-half-get",
+        "lazyfree-get",
+        "anon-half-get",
+    ];
     let (captured, truths) = capture_scenarios(&flags, &scenarios)?;
     let capture = &captured.capture;
     let mut check = Check::default();
     for name in names {
         check.same(name, hook(capture, name)?.state, HookState::Disabled);
->>>>>>> guest
     }
     let restored = truths.iter().filter(|t| t.scenario.starts_with("lazyfree"));
     let restored = restored.map(|t| t.unmaps_expected).sum();
-    check.same("restored", total(capture, Verdict::Restored), Some(restored));
-    check.same("futile", futile(capture), futile_expected(&truths) - restored);
+    check.same(
+        "restored",
+        total(capture, Verdict::Restored),
+        Some(restored),
+    );
+    check.same(
+        "futile",
+        futile(capture),
+        futile_expected(&truths) - restored,
+    );
     let unmaps = truths.iter().map(|t| t.unmaps_expected).sum();
     check.same("unmaps", capture.unmaps.total, Some(unmaps));
     check.done(&captured.json)

@@ -18,18 +18,17 @@ use crate::{
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for attach in ["kprobe", "fentry"] {
-<<<<<<< HEAD
-        for scenario in ["memfd-pin", "file-get", "memfd-half-pin", "lazyfree-get"] {
+        for scenario in [
+            "memfd-pin",
+            "file-get",
+            "memfd-half-pin",
+            "lazyfree-get",
+            "anon-get",
+        ] {
             trials.push(test(
                 format!("ftrace_and_{attach}_agree_on_{scenario}"),
                 move || agree(attach, scenario),
             ));
-=======
-        for scenario in ["memfd-pin", "file-get", "memfd-half-pin", "lazyfree-get", "anon-get"] {
-            trials.push(test(format!("ftrace_and_{attach}_agree_on_{scenario}"), move || {
-                agree(attach, scenario)
-            }));
->>>>>>> guest
         }
     }
     trials

@@ -27,7 +27,9 @@ pub(crate) fn trials() -> Vec<Trial> {
                 exactly(attach, name)
             }));
         }
-        trials.push(test(format!("{attach}_counts_nothing_else"), move || nothing_else(attach)));
+        trials.push(test(format!("{attach}_counts_nothing_else"), move || {
+            nothing_else(attach)
+        }));
     }
     trials.push(test(
         "a_process_without_subscriber_has_no_notifier_calls",
@@ -50,13 +52,26 @@ pub(crate) fn capture_scenario(flags: &[&str], name: &str) -> Result<(Captured, 
 /// takes the time.
 pub(crate) fn capture_scenarios(flags: &[&str], names: &[&str]) -> Result<(Captured, Vec<Truth>)> {
     let size = format!("--json --dir /mnt --pages {PAGES} --rounds {ROUNDS}");
-    let runs = names.iter().map(|name| format!("workload run {name} {size}"));
+    let runs = names
+        .iter()
+        .map(|name| format!("workload run {name} {size}"));
     let script = runs.collect::<Vec<_>>().join(" && ");
     let captured = capture(flags, &["sh", "-c", &script])?;
     // CMD's own stdout is left alone, as the capture went to a file.
-    let truths = captured.ran.stdout.lines().map(serde_json::from_str::<Truth>);
-    let truths = truths.collect::<Result<Vec<_>, _>>().with_context(|| captured.ran.said())?;
-    ensure!(truths.len() == names.len(), "{} truths; {}", truths.len(), captured.ran.said());
+    let truths = captured
+        .ran
+        .stdout
+        .lines()
+        .map(serde_json::from_str::<Truth>);
+    let truths = truths
+        .collect::<Result<Vec<_>, _>>()
+        .with_context(|| captured.ran.said())?;
+    ensure!(
+        truths.len() == names.len(),
+        "{} truths; {}",
+        truths.len(),
+        captured.ran.said()
+    );
     for truth in &truths {
         ensure!(
             truth.disagreements.is_empty(),
@@ -85,7 +100,10 @@ fn exactly(attach: &str, name: &str) -> Result<()> {
         Err(error) => bail!("{error:#}"),
     };
     let mut check = Check::default();
-    let truth = truths.iter().find(|t| t.scenario == name).context("no truth")?;
+    let truth = truths
+        .iter()
+        .find(|t| t.scenario == name)
+        .context("no truth")?;
     counted(&captured.capture, truth, &mut check);
     check.done(&captured.json)
 }
@@ -98,19 +116,13 @@ fn nothing_else(attach: &str) -> Result<()> {
     };
     let capture = &captured.capture;
     let mut check = Check::default();
-<<<<<<< HEAD
-    counted(capture, &truth, &mut check);
-    check.same(
-        "unmaps in all",
-        capture.unmaps.total,
-        Some(truth.unmaps_expected),
-    );
-=======
     let unmaps = truths.iter().map(|t| t.unmaps_expected).sum();
     check.same("unmaps in all", capture.unmaps.total, Some(unmaps));
-    let calls = truths.iter().filter_map(|t| t.notifier_calls_expected).sum();
+    let calls = truths
+        .iter()
+        .filter_map(|t| t.notifier_calls_expected)
+        .sum();
     check.same("notifier calls in all", capture.notifier.calls, Some(calls));
->>>>>>> guest
     for hook in &capture.hooks {
         if let Some(how) = hook.attach {
             let how = serde_json::to_value(how)?;
@@ -119,19 +131,6 @@ fn nothing_else(attach: &str) -> Result<()> {
             });
         }
     }
-<<<<<<< HEAD
-    // Of clean pages the kernel itself says what becomes of them.
-    if name.starts_with("file-") {
-        let hits = hook(capture, "remove_mapping")?.hits;
-        check.same(
-            "unmapped folios in __remove_mapping",
-            hits,
-            Some(truth.unmaps_expected),
-        );
-    }
-    references(capture, &truth, &mut check);
-=======
->>>>>>> guest
     check.done(&captured.json)
 }
 
