@@ -140,7 +140,7 @@ fn conditions() -> Vec<Check> {
 }
 
 fn btf() -> Check {
-    match Facts::of_running_kernel() {
+    match Facts::of_running_kernel(&[]) {
         Ok(facts) => {
             let lacking: Vec<&str> = facts
                 .missing

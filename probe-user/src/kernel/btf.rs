@@ -22,6 +22,7 @@ const KIND_TYPEDEF: u32 = 8;
 const KIND_VOLATILE: u32 = 9;
 const KIND_CONST: u32 = 10;
 const KIND_RESTRICT: u32 = 11;
+const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
 const KIND_VAR: u32 = 14;
 const KIND_DATASEC: u32 = 15;
@@ -40,8 +41,8 @@ pub struct Btf {
     strings: usize,
     /// Where each type begins; the first is the type with id 1.
     types: Vec<u32>,
-    /// The ids of the structs, unions and enums of each wanted name.
-    named: HashMap<&'static str, Vec<u32>>,
+    /// The ids of the types of each wanted name.
+    named: HashMap<String, Vec<u32>>,
 }
 
 struct Type {
@@ -60,7 +61,7 @@ impl Btf {
     ///
     /// # Errors
     /// In words, when it isn't BTF, or is cut off or damaged.
-    pub fn parse(bytes: Vec<u8>, wanted: &[&'static str]) -> Result<Btf, String> {
+    pub fn parse(bytes: Vec<u8>, wanted: &[&str]) -> Result<Btf, String> {
         let word = |at: usize| read_u32(&bytes, at).ok_or("the header is cut off");
         if bytes.len() < HEADER || u16::from_le_bytes([bytes[0], bytes[1]]) != MAGIC {
             return Err("it does not begin as little-endian BTF does".into());
@@ -79,16 +80,18 @@ impl Btf {
             types: Vec::new(),
             named: HashMap::new(),
         };
+        let wanted: HashMap<&[u8], &str> = wanted.iter().map(|w| (w.as_bytes(), *w)).collect();
         let mut at = types;
         while at < end {
             let id = btf.types.len() as u32 + 1;
             let t = btf.at(at).ok_or_else(|| format!("type {id} is damaged"))?;
             btf.types
                 .push(u32::try_from(at).map_err(|_| "it is too large")?);
-            if matches!(t.kind, KIND_STRUCT | KIND_UNION | KIND_ENUM)
-                && let Some(name) = wanted.iter().find(|w| btf.name_is(at, w.as_bytes()))
+            let kinds = [KIND_STRUCT, KIND_UNION, KIND_ENUM, KIND_TYPEDEF, KIND_FUNC];
+            if kinds.contains(&t.kind)
+                && let Some(name) = wanted.get(btf.name_at(at))
             {
-                btf.named.entry(name).or_default().push(id);
+                btf.named.entry((*name).to_owned()).or_default().push(id);
             }
             at = t.rest.saturating_add(tail(t.kind, t.vlen));
         }
@@ -99,6 +102,18 @@ impl Btf {
     pub fn field(&self, name: &str, field: &str) -> Option<u32> {
         self.of_name(name)
             .find_map(|t| self.member(&t, field.as_bytes(), 0))
+    }
+
+    /// Whether the kernel has a function of this name, static ones included.
+    pub fn has_function(&self, name: &str) -> bool {
+        self.of_name(name).any(|t| t.kind == KIND_FUNC)
+    }
+
+    /// Whether the kernel has this tracepoint: each has a typedef for its probes
+    /// (include/trace/bpf_probe.h: `btf_trace_##call`).
+    pub fn has_tracepoint(&self, name: &str) -> bool {
+        self.of_name(&tracepoint_type(name))
+            .any(|t| t.kind == KIND_TYPEDEF)
     }
 
     /// The size in bytes of a struct or union.
@@ -170,6 +185,16 @@ impl Btf {
         }
     }
 
+    /// The string whose offset stands at `at`; empty where there is none.
+    fn name_at(&self, at: usize) -> &[u8] {
+        let text = read_u32(&self.bytes, at)
+            .and_then(|offset| self.strings.checked_add(offset as usize))
+            .and_then(|text| self.bytes.get(text..))
+            .unwrap_or_default();
+        let end = text.iter().position(|b| *b == 0).unwrap_or(0);
+        &text[..end]
+    }
+
     /// Whether the string whose offset stands at `at` is `name`.
     fn name_is(&self, at: usize, name: &[u8]) -> bool {
         let Some(offset) = read_u32(&self.bytes, at) else {
@@ -182,6 +207,11 @@ impl Btf {
             .get(text..)
             .is_some_and(|rest| rest.starts_with(name) && rest.get(name.len()) == Some(&0))
     }
+}
+
+/// The name to ask for, for [`Btf::has_tracepoint`].
+pub fn tracepoint_type(tracepoint: &str) -> String {
+    format!("btf_trace_{tracepoint}")
 }
 
 /// The bytes behind a `struct btf_type`.

@@ -4,14 +4,17 @@
 //! by the names the field had over the years. What isn't there is `ABSENT` and named in
 //! [`Facts::missing`].
 
-use std::{fs, io, path::Path};
+use std::{collections::BTreeSet, fs, io, path::Path};
 
 use probe_ebpf::{
     Hook, KernelFacts,
     facts::{ABSENT, LargeMapcount},
 };
 
-use super::btf::Btf;
+use super::{
+    btf::{Btf, tracepoint_type},
+    hooks::{self, Target},
+};
 
 /// Where a kernel with CONFIG_DEBUG_INFO_BTF shows its types.
 pub const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -45,6 +48,8 @@ pub struct Facts {
     /// `type.field` that this kernel lacks, with the hook that can't do its work without it;
     /// `None` for what is merely a lesser answer.
     pub missing: Vec<(String, Option<Hook>)>,
+    /// The functions and tracepoints that this kernel has, of those that are asked for.
+    pub present: BTreeSet<String>,
 }
 
 impl Facts {
@@ -56,31 +61,54 @@ impl Facts {
             .map(|(name, _)| name.as_str())
     }
 
-    /// Reads the running kernel's.
+    /// Reads the running kernel's. `functions` are asked for beside those of the hooks.
     ///
     /// # Errors
     /// Without `/sys/kernel/btf/vmlinux`, or when it can't be parsed.
-    pub fn of_running_kernel() -> Result<Facts, FactsError> {
-        Self::from_file(Path::new(VMLINUX_BTF))
+    pub fn of_running_kernel(functions: &[&str]) -> Result<Facts, FactsError> {
+        Self::from_file(Path::new(VMLINUX_BTF), functions)
     }
 
     /// Reads those of the kernel whose raw BTF is in `path`.
     ///
     /// # Errors
     /// When the file can't be read or parsed.
-    pub fn from_file(path: &Path) -> Result<Facts, FactsError> {
+    pub fn from_file(path: &Path, functions: &[&str]) -> Result<Facts, FactsError> {
         let name = path.display().to_string();
         let bytes = fs::read(path).map_err(|source| FactsError::Read {
             path: name.clone(),
             source,
         })?;
+        let targets: Vec<(&str, Target)> = hooks::DEFINITIONS
+            .iter()
+            .flat_map(|d| d.names.iter().map(|name| (*name, d.target)))
+            .chain(functions.iter().map(|f| (*f, Target::Function)))
+            .collect();
+        let types: Vec<String> = targets
+            .iter()
+            .map(|(name, target)| match target {
+                Target::Function => (*name).to_owned(),
+                Target::Tracepoint => tracepoint_type(name),
+            })
+            .chain(TYPES.map(str::to_owned))
+            .collect();
+        let types: Vec<&str> = types.iter().map(String::as_str).collect();
         let btf =
-            Btf::parse(bytes, &TYPES).map_err(|reason| FactsError::Parse { path: name, reason })?;
-        Ok(Resolver {
+            Btf::parse(bytes, &types).map_err(|reason| FactsError::Parse { path: name, reason })?;
+        let present = targets
+            .iter()
+            .filter(|(name, target)| match target {
+                Target::Function => btf.has_function(name),
+                Target::Tracepoint => btf.has_tracepoint(name),
+            })
+            .map(|(name, _)| (*name).to_owned())
+            .collect();
+        let facts = Resolver {
             btf: &btf,
             missing: Vec::new(),
         }
-        .resolve())
+        .resolve();
+        Ok(Facts { present, ..facts })
     }
 }
 
@@ -120,6 +148,7 @@ impl Resolver<'_> {
         Facts {
             kernel: k,
             missing: self.missing,
+            present: BTreeSet::new(),
         }
     }
 
@@ -285,9 +314,9 @@ mod tests {
     fn a_file_that_is_no_btf_is_told_so() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), b"not BTF at all").unwrap();
-        let err = Facts::from_file(file.path()).unwrap_err().to_string();
+        let err = Facts::from_file(file.path(), &[]).unwrap_err().to_string();
         assert!(err.contains("cannot understand the BTF"), "{err}");
-        let err = Facts::from_file(Path::new("/nonexistent"))
+        let err = Facts::from_file(Path::new("/nonexistent"), &[])
             .unwrap_err()
             .to_string();
         assert!(err.contains("cannot read /nonexistent"), "{err}");
@@ -299,7 +328,7 @@ mod tests {
         if !Path::new(VMLINUX_BTF).exists() {
             return;
         }
-        let facts = Facts::of_running_kernel().unwrap();
+        let facts = Facts::of_running_kernel(&[]).unwrap();
         let k = facts.kernel;
         assert_eq!(facts.lacks(Hook::Unmap), None);
         assert_eq!(k.page_size_of, 64);

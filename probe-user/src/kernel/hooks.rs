@@ -1,6 +1,6 @@
 //! Which hooks there are, what they are called on each kernel, and which programs serve them.
 
-use std::{collections::BTreeSet, io, path::Path, str::FromStr};
+use std::{collections::BTreeSet, io, str::FromStr};
 
 use probe_ebpf::Hook;
 
@@ -37,6 +37,16 @@ pub enum Wish {
     On,
     /// Attach it to this symbol.
     Symbol(String),
+}
+
+impl HookOverride {
+    /// The symbol that it names, if it names one.
+    pub fn symbol(&self) -> Option<&str> {
+        match &self.wish {
+            Wish::Symbol(symbol) => Some(symbol),
+            Wish::Off | Wish::On => None,
+        }
+    }
 }
 
 impl FromStr for HookOverride {
@@ -179,20 +189,26 @@ pub struct Plan {
 /// # Errors
 /// When the kernel's symbols can't be listed.
 pub fn plan(facts: &Facts, mode: AttachMode, overrides: &[HookOverride]) -> io::Result<Vec<Plan>> {
+    // BTF knows nearly every function. One that it lacks may be there all the same, and a
+    // kprobe needs no BTF: then, and only then, the long list of symbols is read.
+    let lacking = |d: &Definition| {
+        d.target == Target::Function && !d.names.iter().any(|n| facts.present.contains(*n))
+    };
     let mut wanted: BTreeSet<&str> = DEFINITIONS
         .iter()
+        .filter(|d| lacking(d))
         .flat_map(|d| d.names.iter().copied())
         .collect();
-    wanted.extend(overrides.iter().filter_map(|o| match &o.wish {
-        Wish::Symbol(symbol) => Some(symbol.as_str()),
-        Wish::Off | Wish::On => None,
-    }));
-    // A tracepoint shows as the function that BPF programs on it are called through.
-    let tracepoints: Vec<String> = wanted.iter().map(|n| format!("__bpf_trace_{n}")).collect();
-    let generated: Vec<String> = wanted.iter().map(|n| format!("__traceiter_{n}")).collect();
-    wanted.extend(tracepoints.iter().map(String::as_str));
-    wanted.extend(generated.iter().map(String::as_str));
-    let present = symbols::present(&wanted)?;
+    wanted.extend(
+        overrides
+            .iter()
+            .filter_map(HookOverride::symbol)
+            .filter(|symbol| !facts.present.contains(*symbol)),
+    );
+    let mut present = facts.present.clone();
+    if !wanted.is_empty() {
+        present.extend(symbols::present(&wanted)?);
+    }
     Ok(DEFINITIONS
         .iter()
         .map(|d| plan_one(*d, facts, mode, overrides, &present))
@@ -231,14 +247,7 @@ fn plan_one(
         Some(Wish::Symbol(symbol)) => vec![symbol],
         _ => definition.names.to_vec(),
     };
-    let found = names.iter().find(|name| match definition.target {
-        Target::Function => present.contains(**name),
-        Target::Tracepoint => {
-            present.contains(&format!("__traceiter_{name}"))
-                || present.contains(&format!("__bpf_trace_{name}"))
-                || tracefs_has(name)
-        }
-    });
+    let found = names.iter().find(|name| present.contains(**name));
     let obstacle = match (found, facts.lacks(definition.hook)) {
         (None, _) => {
             let what = match (definition.target, definition.hook) {
@@ -270,15 +279,6 @@ fn plan_one(
     }
 }
 
-fn tracefs_has(tracepoint: &str) -> bool {
-    ["vmscan", "page_ref"].iter().any(|system| {
-        Path::new("/sys/kernel/tracing/events")
-            .join(system)
-            .join(tracepoint)
-            .is_dir()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -287,6 +287,7 @@ mod tests {
         Facts {
             kernel: probe_ebpf::KernelFacts::UNKNOWN,
             missing: Vec::new(),
+            present: BTreeSet::new(),
         }
     }
 

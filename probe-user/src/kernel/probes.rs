@@ -106,7 +106,12 @@ impl Probes {
     /// [`AttachError::CannotRun`] if not even `try_to_unmap` can be hooked.
     pub fn attach(options: &Options) -> Result<Probes, AttachError> {
         check_privileges()?;
-        let mut facts = Facts::of_running_kernel().map_err(|e| {
+        let wanted: Vec<&str> = options
+            .hooks
+            .iter()
+            .filter_map(HookOverride::symbol)
+            .collect();
+        let mut facts = Facts::of_running_kernel(&wanted).map_err(|e| {
             cannot(
                 format!("{e}: the layout of this kernel's structures is unknown"),
                 "run a kernel with CONFIG_DEBUG_INFO_BTF=y",
