@@ -15,7 +15,7 @@ use crate::{
     faces,
     kernel::{
         attach::AttachError,
-        facts::{Facts, VMLINUX_BTF},
+        facts::{Facts, VMLINUX_BTF, running_kernel},
         privileges,
         probes::Probes,
         symbols::KALLSYMS,
@@ -140,7 +140,7 @@ fn conditions() -> Vec<Check> {
 }
 
 fn btf() -> Check {
-    match Facts::of_running_kernel(&[]) {
+    match running_kernel().and_then(|b| Facts::resolve(VMLINUX_BTF, &b, &[])) {
         Ok(facts) => {
             let lacking: Vec<&str> = facts
                 .missing

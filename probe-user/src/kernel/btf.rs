@@ -36,8 +36,8 @@ const MAX_DEPTH: u32 = 16;
 
 /// A kernel's BTF.
 #[derive(Debug)]
-pub struct Btf {
-    bytes: Vec<u8>,
+pub struct Btf<'a> {
+    bytes: &'a [u8],
     strings: usize,
     /// Where each type begins; the first is the type with id 1.
     types: Vec<u32>,
@@ -56,13 +56,13 @@ struct Type {
     rest: usize,
 }
 
-impl Btf {
+impl<'a> Btf<'a> {
     /// Reads BTF and notes where the types of these names are.
     ///
     /// # Errors
     /// In words, when it isn't BTF, or is cut off or damaged.
-    pub fn parse(bytes: Vec<u8>, wanted: &[&str]) -> Result<Btf, String> {
-        let word = |at: usize| read_u32(&bytes, at).ok_or("the header is cut off");
+    pub fn parse(bytes: &'a [u8], wanted: &[&str]) -> Result<Self, String> {
+        let word = |at: usize| read_u32(bytes, at).ok_or("the header is cut off");
         if bytes.len() < HEADER || u16::from_le_bytes([bytes[0], bytes[1]]) != MAGIC {
             return Err("it does not begin as little-endian BTF does".into());
         }
@@ -131,7 +131,7 @@ impl Btf {
                 (0..t.vlen)
                     .map(|i| t.rest + i * 8)
                     .find(|at| self.name_is(*at, value.as_bytes()))
-                    .and_then(|at| read_u32(&self.bytes, at + 4))
+                    .and_then(|at| read_u32(self.bytes, at + 4))
             })
     }
 
@@ -145,13 +145,13 @@ impl Btf {
     }
 
     fn at(&self, at: usize) -> Option<Type> {
-        let info = read_u32(&self.bytes, at + 4)?;
+        let info = read_u32(self.bytes, at + 4)?;
         let kind = info >> 24 & 0x1f;
         (kind != 0 && kind <= KIND_MAX).then_some(Type {
             kind,
             vlen: (info & 0xffff) as usize,
             kind_flag: info >> 31 != 0,
-            size_or_type: read_u32(&self.bytes, at + 8)?,
+            size_or_type: read_u32(self.bytes, at + 8)?,
             rest: at + TYPE,
         })
     }
@@ -163,7 +163,7 @@ impl Btf {
         match t.kind {
             KIND_STRUCT | KIND_UNION => (0..t.vlen).find_map(|i| {
                 let at = t.rest + i * 12;
-                let offset = read_u32(&self.bytes, at + 8)?;
+                let offset = read_u32(self.bytes, at + 8)?;
                 let offset = if t.kind_flag {
                     offset & 0xff_ffff
                 } else {
@@ -175,7 +175,7 @@ impl Btf {
                 if !self.name_is(at, b"") {
                     return None;
                 }
-                let inner = self.by_id(read_u32(&self.bytes, at + 4)?)?;
+                let inner = self.by_id(read_u32(self.bytes, at + 4)?)?;
                 Some(offset + self.member(&inner, field, depth + 1)?)
             }),
             KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG => {
@@ -187,7 +187,7 @@ impl Btf {
 
     /// The string whose offset stands at `at`; empty where there is none.
     fn name_at(&self, at: usize) -> &[u8] {
-        let text = read_u32(&self.bytes, at)
+        let text = read_u32(self.bytes, at)
             .and_then(|offset| self.strings.checked_add(offset as usize))
             .and_then(|text| self.bytes.get(text..))
             .unwrap_or_default();
@@ -197,7 +197,7 @@ impl Btf {
 
     /// Whether the string whose offset stands at `at` is `name`.
     fn name_is(&self, at: usize, name: &[u8]) -> bool {
-        let Some(offset) = read_u32(&self.bytes, at) else {
+        let Some(offset) = read_u32(self.bytes, at) else {
             return false;
         };
         let Some(text) = self.strings.checked_add(offset as usize) else {
@@ -285,7 +285,8 @@ mod tests {
 
     #[test]
     fn finds_fields_bit_fields_and_values() {
-        let btf = Btf::parse(sample(), &WANTED).unwrap();
+        let bytes = sample();
+        let btf = Btf::parse(&bytes, &WANTED).unwrap();
         assert_eq!(btf.field("s", "a"), Some(0));
         assert_eq!(btf.field("s", "b"), Some(32));
         assert_eq!(btf.field("s", "c"), Some(64));
@@ -299,12 +300,12 @@ mod tests {
 
     #[test]
     fn what_is_no_btf_is_refused() {
-        assert!(Btf::parse(Vec::new(), &WANTED).is_err());
-        assert!(Btf::parse(b"not BTF, and long enough for a header".to_vec(), &WANTED).is_err());
+        assert!(Btf::parse(&[], &WANTED).is_err());
+        assert!(Btf::parse(b"not BTF, and long enough for a header", &WANTED).is_err());
         let whole = sample();
         for length in 0..whole.len() {
             assert!(
-                Btf::parse(whole[..length].to_vec(), &WANTED).is_err(),
+                Btf::parse(&whole[..length], &WANTED).is_err(),
                 "{length} bytes"
             );
         }
@@ -316,7 +317,7 @@ mod tests {
             let mut bytes = sample();
             let length = bytes.len();
             bytes[at % length] = byte;
-            if let Ok(btf) = Btf::parse(bytes, &WANTED) {
+            if let Ok(btf) = Btf::parse(&bytes, &WANTED) {
                 for field in ["a", "b", "c", "d"] {
                     let _ = btf.field("s", field);
                 }

@@ -4,7 +4,7 @@
 //! by the names the field had over the years. What isn't there is `ABSENT` and named in
 //! [`Facts::missing`].
 
-use std::{collections::BTreeSet, fs, io, path::Path};
+use std::{collections::BTreeSet, fs, io};
 
 use probe_ebpf::{
     Hook, KernelFacts,
@@ -61,24 +61,12 @@ impl Facts {
             .map(|(name, _)| name.as_str())
     }
 
-    /// Reads the running kernel's. `functions` are asked for beside those of the hooks.
+    /// Resolves those of a kernel from its raw BTF, which came from `path`. `functions` are
+    /// asked for beside those of the hooks.
     ///
     /// # Errors
-    /// Without `/sys/kernel/btf/vmlinux`, or when it can't be parsed.
-    pub fn of_running_kernel(functions: &[&str]) -> Result<Facts, FactsError> {
-        Self::from_file(Path::new(VMLINUX_BTF), functions)
-    }
-
-    /// Reads those of the kernel whose raw BTF is in `path`.
-    ///
-    /// # Errors
-    /// When the file can't be read or parsed.
-    pub fn from_file(path: &Path, functions: &[&str]) -> Result<Facts, FactsError> {
-        let name = path.display().to_string();
-        let bytes = fs::read(path).map_err(|source| FactsError::Read {
-            path: name.clone(),
-            source,
-        })?;
+    /// When it can't be understood.
+    pub fn resolve(path: &str, bytes: &[u8], functions: &[&str]) -> Result<Facts, FactsError> {
         let targets: Vec<(&str, Target)> = hooks::DEFINITIONS
             .iter()
             .flat_map(|d| d.names.iter().map(|name| (*name, d.target)))
@@ -93,8 +81,10 @@ impl Facts {
             .chain(TYPES.map(str::to_owned))
             .collect();
         let types: Vec<&str> = types.iter().map(String::as_str).collect();
-        let btf =
-            Btf::parse(bytes, &types).map_err(|reason| FactsError::Parse { path: name, reason })?;
+        let btf = Btf::parse(bytes, &types).map_err(|reason| FactsError::Parse {
+            path: path.to_owned(),
+            reason,
+        })?;
         let present = targets
             .iter()
             .filter(|(name, target)| match target {
@@ -110,6 +100,17 @@ impl Facts {
         .resolve();
         Ok(Facts { present, ..facts })
     }
+}
+
+/// Reads the running kernel's raw BTF: some MiB.
+///
+/// # Errors
+/// Where the kernel shows none.
+pub fn running_kernel() -> Result<Vec<u8>, FactsError> {
+    fs::read(VMLINUX_BTF).map_err(|source| FactsError::Read {
+        path: VMLINUX_BTF.to_owned(),
+        source,
+    })
 }
 
 /// The types that are looked into.
@@ -132,7 +133,7 @@ const TYPES: [&str; 15] = [
 ];
 
 struct Resolver<'a> {
-    btf: &'a Btf,
+    btf: &'a Btf<'a>,
     missing: Vec<(String, Option<Hook>)>,
 }
 
@@ -311,24 +312,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_no_btf_is_told_so() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), b"not BTF at all").unwrap();
-        let err = Facts::from_file(file.path(), &[]).unwrap_err().to_string();
-        assert!(err.contains("cannot understand the BTF"), "{err}");
-        let err = Facts::from_file(Path::new("/nonexistent"), &[])
+    fn what_is_no_btf_is_told_so() {
+        let err = Facts::resolve("here", b"not BTF at all", &[])
             .unwrap_err()
             .to_string();
-        assert!(err.contains("cannot read /nonexistent"), "{err}");
+        assert!(err.contains("cannot understand the BTF in here"), "{err}");
     }
 
     /// The machine that runs the tests may have any kernel; whatever it has must be plausible.
     #[test]
     fn the_running_kernel_is_plausible() {
-        if !Path::new(VMLINUX_BTF).exists() {
+        if fs::metadata(VMLINUX_BTF).is_err() {
             return;
         }
-        let facts = Facts::of_running_kernel(&[]).unwrap();
+        let facts = Facts::resolve(VMLINUX_BTF, &running_kernel().unwrap(), &[]).unwrap();
         let k = facts.kernel;
         assert_eq!(facts.lacks(Hook::Unmap), None);
         assert_eq!(k.page_size_of, 64);

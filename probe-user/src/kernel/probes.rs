@@ -9,7 +9,7 @@ use std::{
 };
 
 use aya::{
-    Btf, Ebpf,
+    Btf, Ebpf, Endianness,
     maps::{MapData, RingBuf},
     programs::Program,
     sys::{Stats, enable_stats},
@@ -23,7 +23,7 @@ use super::{
     },
     cgroups::Cgroups,
     events,
-    facts::Facts,
+    facts::{Facts, FactsError, VMLINUX_BTF, running_kernel},
     hooks::{AttachMode, HookOverride, plan},
     privileges,
     read::{Maps, NOBODY, ReadError, counts, fold, text},
@@ -111,12 +111,20 @@ impl Probes {
             .iter()
             .filter_map(HookOverride::symbol)
             .collect();
-        let mut facts = Facts::of_running_kernel(&wanted).map_err(|e| {
+        let unknown = |e: FactsError| {
             cannot(
                 format!("{e}: the layout of this kernel's structures is unknown"),
                 "run a kernel with CONFIG_DEBUG_INFO_BTF=y",
             )
-        })?;
+        };
+        let raw = running_kernel().map_err(unknown)?;
+        // First, while nothing large has been freed: glibc would take the blocks that its vectors
+        // outgrow from the heap from then on, and half as much memory again would be used.
+        let btf = match options.attach {
+            AttachMode::Kprobe => None,
+            AttachMode::Auto | AttachMode::Fentry => Btf::parse(&raw, Endianness::default()).ok(),
+        };
+        let mut facts = Facts::resolve(VMLINUX_BTF, &raw, &wanted).map_err(unknown)?;
         let plans = plan(&facts, options.attach, &options.hooks).map_err(|e| {
             cannot(
                 format!(
@@ -126,10 +134,7 @@ impl Probes {
                 "run a kernel with CONFIG_KALLSYMS=y, with /proc mounted",
             )
         })?;
-        let btf = match options.attach {
-            AttachMode::Kprobe => None,
-            AttachMode::Auto | AttachMode::Fentry => Btf::from_sys_fs().ok(),
-        };
+        drop(raw);
         facts.kernel.events_per_second = options.events_per_second;
         facts.kernel.probe_log = u32::from(options.probe_log);
         privileges::lift_memlock_limit();
