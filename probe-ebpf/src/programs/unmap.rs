@@ -106,7 +106,10 @@ pub fn exit() -> Option<()> {
     if !hooked(Hook::ShrinkList) {
         close(state, false);
         record::flush(state);
-        task::release(state);
+        // Else `reclaim_pages` gives the slot back.
+        if state.in_reclaim_pages == 0 {
+            task::release(state);
+        }
     }
     Some(())
 }
