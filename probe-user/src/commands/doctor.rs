@@ -16,7 +16,7 @@ use crate::{
     kernel::{
         attach::AttachError,
         facts::{Facts, VMLINUX_BTF, running_kernel},
-        privileges,
+        preempt, privileges,
         probes::Probes,
         symbols::KALLSYMS,
     },
@@ -69,7 +69,19 @@ fn attached(hooks: &[HookStatus], started: Instant) -> Check {
     let cheaper = if fentry > 0 {
         "; fentry and fexit are the cheaper way, and miss no return"
     } else {
-        "; by fentry it would cost less (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS, BTF)"
+        match preempt::preempts() {
+            Some(true) => {
+                "; fentry would cost less, but this kernel preempts its own code, and would \
+                 skip an fentry program that another task was preempted in"
+            }
+            None => {
+                "; fentry would cost less, but whether this kernel preempts its own code can't \
+                 be told (/sys/kernel/debug/sched/preempt), and if it does, it misses calls"
+            }
+            Some(false) => {
+                "; by fentry it would cost less (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS, BTF)"
+            }
+        }
     };
     Check {
         name: "attach".into(),

@@ -4,19 +4,30 @@ use std::{collections::BTreeSet, io, str::FromStr};
 
 use probe_ebpf::Hook;
 
-use super::{facts::Facts, symbols};
+use super::{facts::Facts, preempt, symbols};
 use crate::snapshot::HookState;
 
 /// How to attach to functions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum AttachMode {
-    /// fentry/fexit where the kernel takes them, else kprobes, hook by hook.
+    /// fentry/fexit where the kernel takes them and they miss nothing, else kprobes.
     #[default]
     Auto,
     /// kprobes and kretprobes only.
     Kprobe,
     /// fentry/fexit only.
     Fentry,
+}
+
+impl AttachMode {
+    /// What `auto` comes to on this kernel; see [`super::preempt`].
+    #[must_use]
+    pub fn resolve(self) -> AttachMode {
+        match self {
+            AttachMode::Auto if preempt::preempts() != Some(false) => AttachMode::Kprobe,
+            mode => mode,
+        }
+    }
 }
 
 /// What the user wants of one hook: `NAME=off`, `NAME=on` or `NAME=SYMBOL`.

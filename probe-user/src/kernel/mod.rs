@@ -10,6 +10,7 @@ pub mod cgroups;
 pub mod events;
 pub mod facts;
 pub mod hooks;
+pub mod preempt;
 pub mod privileges;
 pub mod probes;
 mod read;

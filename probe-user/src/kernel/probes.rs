@@ -106,6 +106,7 @@ impl Probes {
     /// [`AttachError::CannotRun`] if not even `try_to_unmap` can be hooked.
     pub fn attach(options: &Options) -> Result<Probes, AttachError> {
         check_privileges()?;
+        let mode = options.attach.resolve();
         let wanted: Vec<&str> = options
             .hooks
             .iter()
@@ -120,12 +121,12 @@ impl Probes {
         let raw = running_kernel().map_err(unknown)?;
         // First, while nothing large has been freed: glibc would take the blocks that its vectors
         // outgrow from the heap from then on, and half as much memory again would be used.
-        let btf = match options.attach {
+        let btf = match mode {
             AttachMode::Kprobe => None,
             AttachMode::Auto | AttachMode::Fentry => Btf::parse(&raw, Endianness::default()).ok(),
         };
         let mut facts = Facts::resolve(VMLINUX_BTF, &raw, &wanted).map_err(unknown)?;
-        let plans = plan(&facts, options.attach, &options.hooks).map_err(|e| {
+        let plans = plan(&facts, mode, &options.hooks).map_err(|e| {
             cannot(
                 format!(
                     "cannot list the kernel's symbols in {}: {e}",
@@ -156,7 +157,7 @@ impl Probes {
             } else {
                 None
             };
-            match attach_all(&mut ebpf, &plans, &failed, options.attach, btf.as_ref())? {
+            match attach_all(&mut ebpf, &plans, &failed, mode, btf.as_ref())? {
                 Attempt::Failed(hook, why) => failed.push((hook, why)),
                 Attempt::Attached(hooks) => {
                     drop(btf);
