@@ -11,7 +11,7 @@ use pinscope::{
 use probe_ebpf::Verdict;
 
 use crate::{
-    ftrace::{Tracer, by_reclaim},
+    ftrace::Tracer,
     helper::Shared,
     support::{Captured, Check, capture, is_victim, kernel, sum, total},
     test, test_unless,
@@ -31,18 +31,13 @@ pub(crate) fn trials() -> Vec<Trial> {
 /// Captures a command that presses, and holds all unmaps of reclaim against ftrace's count.
 fn pressed(words: &[&str]) -> Result<(Captured, Check)> {
     let tracer = Tracer::new()?;
-    tracer.count_by_flags()?;
+    tracer.count_unmaps()?;
     // Reclaim comes to rest before the capture ends, so that the edges have no unmaps.
     let script = format!("{}; code=$?; sleep 1; exit $code", words.join(" "));
     let captured = capture(&[], &["sh", "-c", &script])?;
-    let by_flags = tracer.by_flags()?;
+    let traced = tracer.unmaps()?;
     drop(tracer);
     let mut check = Check::default();
-    let traced: u64 = by_flags
-        .iter()
-        .filter(|(flags, _)| by_reclaim(**flags))
-        .map(|(_, count)| count)
-        .sum();
     check.same("unmaps, and ftrace's", captured.capture.unmaps.total, Some(traced));
     check.same(
         "undecided",
