@@ -1,5 +1,8 @@
 //! The command line, where no probe is needed: bad arguments, bad files, and what is said then.
 
+// A test tells of a failure by panicking.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::{fs, path::Path, process::Output};
 
 use assert_cmd::Command;

@@ -1,7 +1,6 @@
 //! The kernel's own tracer as a second, independent reader of the same events.
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -76,32 +75,43 @@ impl Tracer {
         Ok(())
     }
 
-    /// Counts `try_to_unmap` by its flags from now on, and records nothing.
-    pub(crate) fn count_by_flags(&self) -> Result<()> {
-        write(&self.event("ttu", "trigger"), "hist:keys=flags")
+    /// Counts reclaim's calls of `try_to_unmap` from now on.
+    pub(crate) fn count_unmaps(&self) -> Result<()> {
+        let excluded = excluded_flags();
+        let filter = format!("(flags & {BATCH_FLUSH}) && !(flags & {excluded})");
+        write(&self.event("ttu", "filter"), &filter)?;
+        write(&self.event("ttu", "enable"), "1")
     }
 
-    /// The counts so far.
-    pub(crate) fn by_flags(&self) -> Result<BTreeMap<u32, u64>> {
-        let text = fs::read_to_string(self.event("ttu", "hist"))?;
-        let mut counts = BTreeMap::new();
-        for line in text.lines().filter(|line| line.starts_with('{')) {
-            // { flags:         64 } hitcount:        192
-            let mut numbers = line
-                .split(|c: char| !c.is_ascii_digit())
-                .filter(|n| !n.is_empty());
-            let (Some(flags), Some(count)) = (numbers.next(), numbers.next()) else {
-                bail!("a line of a histogram that isn't understood: {line}");
-            };
-            counts.insert(flags.parse()?, count.parse()?);
+    /// How many there were, by the statistics of the buffers: they count what they threw away
+    /// as well.
+    pub(crate) fn unmaps(&self) -> Result<u64> {
+        let mut sum = 0;
+        for stats in self.stats()? {
+            for name in ["entries", "overrun", "commit overrun", "dropped events"] {
+                let line = stats
+                    .lines()
+                    .find_map(|l| l.strip_prefix(name)?.strip_prefix(": "));
+                sum += line
+                    .with_context(|| format!("no {name} in {stats}"))?
+                    .parse::<u64>()?;
+            }
         }
-        Ok(counts)
+        Ok(sum)
+    }
+
+    /// The statistics of each CPU's buffer.
+    fn stats(&self) -> Result<Vec<String>> {
+        let mut all = Vec::new();
+        for entry in fs::read_dir(self.instance.join("per_cpu"))? {
+            all.push(fs::read_to_string(entry?.path().join("stats"))?);
+        }
+        Ok(all)
     }
 
     /// What was recorded of one task.
     pub(crate) fn of_task(&self, tid: u32) -> Result<Counts> {
-        for entry in fs::read_dir(self.instance.join("per_cpu"))? {
-            let stats = fs::read_to_string(entry?.path().join("stats"))?;
+        for stats in self.stats()? {
             let lost = stats
                 .lines()
                 .filter(|l| l.starts_with("overrun:") || l.starts_with("dropped events:"))
@@ -115,7 +125,6 @@ impl Tracer {
 
 impl Drop for Tracer {
     fn drop(&mut self) {
-        let _ = write(&self.event("ttu", "trigger"), "!hist:keys=flags");
         for (name, _) in PROBES {
             let _ = write(&self.event(name, "enable"), "0");
         }
@@ -157,16 +166,20 @@ pub(crate) struct Counts {
     pub(crate) other_removals: u64,
 }
 
-/// Whether it is reclaim that calls `try_to_unmap` with these flags.
-pub(crate) fn by_reclaim(flags: u32) -> bool {
-    const BATCH_FLUSH: u32 = 64;
+/// Reclaim calls `try_to_unmap` with this flag, and without these.
+const BATCH_FLUSH: u32 = 64;
+
+fn excluded_flags() -> u32 {
     // 5.10: MIGRATION and SPLIT_FREEZE; later: IGNORE_MLOCK and RMAP_LOCKED.
-    let excluded = if crate::support::kernel() < (5, 14) {
+    if crate::support::kernel() < (5, 14) {
         1 | 256
     } else {
         8 | 128
-    };
-    flags & BATCH_FLUSH != 0 && flags & excluded == 0
+    }
+}
+
+fn by_reclaim(flags: u32) -> bool {
+    flags & BATCH_FLUSH != 0 && flags & excluded_flags() == 0
 }
 
 /// Reads lines such as `workload-123 [000] d..2. 12.345678: ttu: (try_to_unmap+0x0/0x90) flags=64`.

@@ -11,58 +11,69 @@ use pinscope::{
 use probe_ebpf::Verdict;
 
 use crate::{
-    ftrace::{Tracer, by_reclaim},
+    consistent::{Missed, missed},
+    ftrace::Tracer,
     helper::Shared,
-    support::{Captured, Check, capture, is_victim, kernel, sum, total},
+    support::{Captured, Check, capture_missing, is_victim, kernel, sum, total},
     test, test_unless,
 };
 
 pub(crate) fn trials() -> Vec<Trial> {
     let no_memory_reclaim = (kernel() < (5, 19)).then_some("memory.reclaim came with 5.19");
-    vec![
+    let mut trials = vec![
         test_unless(
             no_memory_reclaim,
             "memory_reclaim_is_counted_exactly",
             memory_reclaim,
         ),
-        test("memory_high_is_counted_as_memcg", memory_high),
-        test("direct_reclaim_balances_with_ftrace", || {
-            machine("direct", "6")
-        }),
-        test("kswapd_balances_with_ftrace", || machine("kswapd", "8")),
         test("memory_of_two_processes_counts_once_and_names_both", shared),
-    ]
+        test("kswapd_balances_with_ftrace", || {
+            machine("kprobe", "kswapd", "8")
+        }),
+    ];
+    for attach in ["kprobe", "fentry"] {
+        trials.push(test(
+            format!("memory_high_is_counted_as_memcg_by_{attach}"),
+            move || memory_high(attach),
+        ));
+        trials.push(test(
+            format!("direct_reclaim_by_{attach}_balances_with_ftrace"),
+            move || machine(attach, "direct", "6"),
+        ));
+    }
+    trials
 }
 
 /// Captures a command that presses, and holds all unmaps of reclaim against ftrace's count.
-fn pressed(words: &[&str]) -> Result<(Captured, Check)> {
+///
+/// kprobes run without being preempted, so what they count is exact. Of fentry programs some
+/// may not run where several tasks reclaim; what that makes wrong is what is told.
+fn pressed(attach: &str, words: &[&str]) -> Result<(Captured, Check)> {
+    let may = if attach == "fentry" {
+        Missed::Told
+    } else {
+        Missed::Never
+    };
     let tracer = Tracer::new()?;
-    tracer.count_by_flags()?;
+    tracer.count_unmaps()?;
     // Reclaim comes to rest before the capture ends, so that the edges have no unmaps.
     let script = format!("{}; code=$?; sleep 1; exit $code", words.join(" "));
-    let captured = capture(&[], &["sh", "-c", &script])?;
-    let by_flags = tracer.by_flags()?;
+    let captured = capture_missing(&["--attach", attach], &["sh", "-c", &script], may)?;
+    let traced = tracer.unmaps()?;
     drop(tracer);
     let mut check = Check::default();
-    let traced: u64 = by_flags
-        .iter()
-        .filter(|(flags, _)| by_reclaim(**flags))
-        .map(|(_, count)| count)
-        .sum();
-    check.same(
-        "unmaps, and ftrace's",
-        captured.capture.unmaps.total,
-        Some(traced),
-    );
-    check.same(
-        "undecided",
-        total(&captured.capture, Verdict::Undecided).unwrap_or(0),
-        0,
-    );
+    let seen = captured.capture.unmaps.total.unwrap_or(0);
+    let missed = missed(&captured.capture, "try_to_unmap");
+    check.that((seen..=seen + missed).contains(&traced), || {
+        format!("unmaps: {seen} seen, {missed} told to be missed, {traced} by ftrace")
+    });
+    let undecided = total(&captured.capture, Verdict::Undecided).unwrap_or(0);
+    check.at_least("missed, and so perhaps undecided", missed, undecided);
     Ok((captured, check))
 }
 
-fn press(mode: &str, pages: &str, seconds: &str) -> Result<(Captured, Report, Check)> {
+fn press(attach: &str, mode: &str, size: [&str; 2]) -> Result<(Captured, Report, Check)> {
+    let [pages, seconds] = size;
     let words = [
         "workload pressure",
         mode,
@@ -71,7 +82,7 @@ fn press(mode: &str, pages: &str, seconds: &str) -> Result<(Captured, Report, Ch
         "--seconds",
         seconds,
     ];
-    let (captured, mut check) = pressed(&words)?;
+    let (captured, mut check) = pressed(attach, &words)?;
     let report: Report = captured.ran.json()?;
     for member in &report.processes {
         of_process(&captured.capture, member, &mut check);
@@ -92,7 +103,7 @@ fn of_process(capture: &Capture, member: &Pressed, check: &mut Check) {
     let who = &process.comm;
     check.at_least(
         &format!("futile unmaps of {who}"),
-        in_vain(capture, process.pid),
+        in_vain(capture, process.pid) + missed(capture, "try_to_unmap"),
         member.futile_at_least,
     );
     for group in capture
@@ -109,11 +120,8 @@ fn of_process(capture: &Capture, member: &Pressed, check: &mut Check) {
         }
         let unmaps = group.total().folios;
         if group.memory == "shmem" && process.subscriber {
-            check.same(
-                "notifier calls, one an unmap",
-                group.notifier_calls,
-                Some(unmaps),
-            );
+            // The programs' own pages are shmem as well, and mapped by several processes.
+            check.at_least("notifier calls", group.notifier_calls, Some(unmaps));
         }
     }
 }
@@ -138,7 +146,7 @@ fn pids(report: &Report) -> Vec<u32> {
 }
 
 fn memory_reclaim() -> Result<()> {
-    let (captured, report, mut check) = press("memory-reclaim", "256", "3")?;
+    let (captured, report, mut check) = press("auto", "memory-reclaim", ["256", "3"])?;
     let capture = &captured.capture;
     check.at_least("futile unmaps of the workload", report.futile_at_least, 512);
     for member in &report.processes {
@@ -160,8 +168,8 @@ fn memory_reclaim() -> Result<()> {
     check.done(&captured.json)
 }
 
-fn memory_high() -> Result<()> {
-    let (captured, report, mut check) = press("memory-high", "256", "3")?;
+fn memory_high(attach: &str) -> Result<()> {
+    let (captured, report, mut check) = press(attach, "memory-high", ["256", "3"])?;
     let seen = reclaimers(&captured.capture, Some(&pids(&report)));
     check.same("reclaimers", seen, BTreeSet::from(["memcg".to_owned()]));
     check.at_least("futile unmaps of the workload", report.futile_at_least, 1);
@@ -170,8 +178,8 @@ fn memory_high() -> Result<()> {
 
 /// Pressure on the whole machine. What the kernel then takes is its own affair; that the
 /// books balance is not.
-fn machine(mode: &str, seconds: &str) -> Result<()> {
-    let (captured, report, mut check) = press(mode, "2048", seconds)?;
+fn machine(attach: &str, mode: &str, seconds: &str) -> Result<()> {
+    let (captured, report, mut check) = press(attach, mode, ["2048", seconds])?;
     let capture = &captured.capture;
     only(
         "the machine",
@@ -189,14 +197,15 @@ fn machine(mode: &str, seconds: &str) -> Result<()> {
 
 fn shared() -> Result<()> {
     let program = std::env::current_exe()?.display().to_string();
-    let (captured, mut check) = pressed(&[&program, "--helper shared 64 3"])?;
+    let (captured, mut check) = pressed("auto", &[&program, "--helper shared 64 3"])?;
     let truth: Shared = captured.ran.json()?;
     let capture = &captured.capture;
-    check.same("pages the first lost", truth.in_first, truth.pages);
-    check.same("pages the second lost", truth.in_second, truth.pages);
+    // By memory.high, which is all that 5.10 has, a few may be left.
+    check.at_least("pages the first lost", truth.in_first, truth.pages / 2);
+    check.same("pages the second lost", truth.in_second, truth.in_first);
     let both = [truth.first, truth.second];
     let counted: u64 = both.iter().map(|pid| in_vain(capture, *pid)).sum();
-    check.same("futile unmaps, each folio once", counted, truth.pages);
+    check.same("futile unmaps, each folio once", counted, truth.in_first);
     for (pid, comm) in both.iter().zip(["shared-first", "shared-second"]) {
         let mut rows = capture
             .victims
@@ -206,7 +215,11 @@ fn shared() -> Result<()> {
         let row = rows.next().with_context(|| format!("{comm} is no victim"));
         match row {
             Ok(row) => {
-                check.same(comm, (row.mappings, row.pages), (truth.pages, truth.pages));
+                check.same(
+                    comm,
+                    (row.mappings, row.pages),
+                    (truth.in_first, truth.in_first),
+                );
                 check.same("comm", row.who.comm.as_deref(), Some(comm));
             }
             Err(error) => check.complain(error.to_string()),

@@ -20,6 +20,8 @@ use probe_ebpf::Verdict;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::consistent::{self, Missed};
+
 /// The longest that any one program may run: under emulation, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -216,8 +218,20 @@ pub(crate) fn capture(flags: &[&str], cmd: &[&str]) -> Result<Captured> {
     Ok(captured)
 }
 
+/// The same where probes may be missed.
+pub(crate) fn capture_missing(flags: &[&str], cmd: &[&str], may: Missed) -> Result<Captured> {
+    let (text, ran) = capture_text(flags, cmd)?;
+    ran.expect_code(0)?;
+    read_missing(&text, ran, may)
+}
+
 /// The same for a CMD that may fail.
 pub(crate) fn capture_of_any(flags: &[&str], cmd: &[&str]) -> Result<Captured> {
+    let (text, ran) = capture_text(flags, cmd)?;
+    read(&text, ran)
+}
+
+fn capture_text(flags: &[&str], cmd: &[&str]) -> Result<(String, Ran)> {
     let file = scratch("capture.json");
     let name = file.to_str().context("no UTF-8")?;
     let fixed = ["pinscope", "capture", "--format", "json", "-o", name];
@@ -225,11 +239,15 @@ pub(crate) fn capture_of_any(flags: &[&str], cmd: &[&str]) -> Result<Captured> {
     let text = std::fs::read_to_string(&file)
         .with_context(|| format!("no capture was written; {}", ran.said()))?;
     let _ = std::fs::remove_file(&file);
-    read(&text, ran)
+    Ok((text, ran))
 }
 
 /// Reads a capture, and holds it against itself.
 pub(crate) fn read(text: &str, ran: Ran) -> Result<Captured> {
+    read_missing(text, ran, Missed::Never)
+}
+
+fn read_missing(text: &str, ran: Ran, may: Missed) -> Result<Captured> {
     let capture = pinscope::faces::json::read(text)
         .with_context(|| format!("{:?}; {}", short(text), ran.said()))?;
     // Of NDJSON, the last line.
@@ -239,7 +257,7 @@ pub(crate) fn read(text: &str, ran: Ran) -> Result<Captured> {
     };
     json.as_object_mut().context("no object")?.remove("type");
     let mut check = Check::default();
-    crate::consistent::check(&capture, &json, &mut check);
+    consistent::check(&capture, &json, may, &mut check);
     check.done(&json)?;
     Ok(Captured { ran, capture, json })
 }
