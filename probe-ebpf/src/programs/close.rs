@@ -48,12 +48,14 @@ fn follow_up(state: &mut TaskState, fresh: bool) {
     }
     // The lazyfree path freezes the count itself, inside shrink_folio_list.
     let freed_unseen = state.memory == Memory::Lazyfree as u8 || !hooked(Hook::RemoveMapping);
-    let written_unseen = !hooked(Hook::WriteFolio);
+    // Also where its tracepoint was skipped: a look at the folio is only taken at those that
+    // would be `kept`, and those are few.
+    let written_unseen = state.bits & WRITTEN == 0 && state.excess <= 0;
     if !freed_unseen && !written_unseen {
         return;
     }
     if !fresh {
-        if state.excess <= 0 {
+        if state.excess <= 0 && (freed_unseen || !hooked(Hook::WriteFolio)) {
             state.bits |= UNWATCHED;
         }
         return;

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, io, str::FromStr};
 
 use probe_ebpf::Hook;
 
-use super::{facts::Facts, preempt, symbols};
+use super::{facts::Facts, preempt, privileges, symbols};
 use crate::snapshot::HookState;
 
 /// How to attach to functions.
@@ -24,7 +24,12 @@ impl AttachMode {
     #[must_use]
     pub fn resolve(self) -> AttachMode {
         match self {
-            AttachMode::Auto if preempt::preempts() != Some(false) => AttachMode::Kprobe,
+            // Where kprobes aren't allowed, fentry with misses that are told beats nothing.
+            AttachMode::Auto
+                if preempt::preempts() != Some(false) && privileges::kprobes_allowed() =>
+            {
+                AttachMode::Kprobe
+            }
             mode => mode,
         }
     }

@@ -69,6 +69,11 @@ pub fn paranoid() -> Option<i32> {
     (level > 2 && !admin.unwrap_or(false)).then_some(level)
 }
 
+/// Whether this process may open a kprobe: the kernel has them, and lets it.
+pub fn kprobes_allowed() -> bool {
+    fs::metadata("/sys/bus/event_source/devices/kprobe/type").is_ok() && paranoid().is_none()
+}
+
 /// The mode of the lockdown LSM; `None` where there is none, or it can't be read.
 pub fn lockdown() -> Option<String> {
     lockdown_of(&fs::read_to_string("/sys/kernel/security/lockdown").ok()?)

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use pinscope::{
     model::{DoctorReport, Outcome, SelftestRow},
     provoke::{SCENARIOS, Truth},
-    snapshot::{HookState, HookStatus},
+    snapshot::{Attach, HookState, HookStatus},
 };
 use probe_ebpf::Hook;
 use serde::Deserialize;
@@ -298,10 +298,16 @@ fn doctor() -> Result<()> {
     for row in &report.checks {
         check.that(row.ok, || format!("{row:?}"));
     }
+    let by_kprobe = report
+        .hooks
+        .iter()
+        .any(|row| row.attach == Some(Attach::Kprobe));
     let known = |row: &&HookStatus| Hook::ALL.iter().any(|hook| hook.name() == row.name);
     for row in report.hooks.iter().filter(known) {
-        // CONFIG_DEBUG_PAGE_REF is off on every stock kernel.
-        let expected = row.name != Hook::RefFreeze.name();
+        // CONFIG_DEBUG_PAGE_REF is off on every stock kernel; by kprobes the notifier's end is
+        // left out unless it is asked for.
+        let expected = row.name != Hook::RefFreeze.name()
+            && !(by_kprobe && row.name == Hook::NotifierEnd.name());
         check.that((row.state == HookState::Active) == expected, || {
             format!("{row:?}")
         });

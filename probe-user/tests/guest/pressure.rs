@@ -46,19 +46,15 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 /// Captures a command that presses, and holds all unmaps of reclaim against ftrace's count.
 ///
-/// kprobes run without being preempted, so what they count is exact. Of fentry programs some
-/// may not run where several tasks reclaim; what that makes wrong is what is told.
+/// Where several tasks reclaim at once probes may be missed: fentry programs and raw
+/// tracepoints where the kernel preempts a task inside one, returns by kretprobe where they
+/// have but one instance for each CPU (5.10). What that makes wrong must be what is told.
 fn pressed(attach: &str, words: &[&str]) -> Result<(Captured, Check)> {
-    let may = if attach == "fentry" {
-        Missed::Told
-    } else {
-        Missed::Never
-    };
     let tracer = Tracer::new()?;
     tracer.count_unmaps()?;
     // Reclaim comes to rest before the capture ends, so that the edges have no unmaps.
     let script = format!("{}; code=$?; sleep 1; exit $code", words.join(" "));
-    let captured = capture_missing(&["--attach", attach], &["sh", "-c", &script], may)?;
+    let captured = capture_missing(&["--attach", attach], &["sh", "-c", &script], Missed::Told)?;
     let traced = tracer.unmaps()?;
     drop(tracer);
     let mut check = Check::default();
@@ -187,8 +183,6 @@ fn machine(attach: &str, mode: &str, seconds: &str) -> Result<()> {
         &["kswapd", "direct"],
         &mut check,
     );
-    let balloons = reclaimers(capture, Some(&report.balloons));
-    check.that(!balloons.is_empty(), || "the balloons lost nothing".into());
     check.at_least("unmaps", capture.unmaps.total, Some(1));
     check
         .done(&captured.json)
