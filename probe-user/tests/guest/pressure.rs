@@ -28,7 +28,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ),
         test("memory_of_two_processes_counts_once_and_names_both", shared),
         test("kswapd_balances_with_ftrace", || {
-            machine("kprobe", "kswapd", "8")
+            machine("auto", "kswapd", "8")
         }),
     ];
     for attach in ["kprobe", "fentry"] {
@@ -36,6 +36,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             format!("memory_high_is_counted_as_memcg_by_{attach}"),
             move || memory_high(attach),
         ));
+    }
+    // By what `auto` takes. By kprobe alone 5.10 misses thousands of returns here: there it has
+    // as many instances of a kretprobe as CPUs, and more tasks than that sleep in reclaim.
+    for attach in ["auto", "fentry"] {
         trials.push(test(
             format!("direct_reclaim_by_{attach}_balances_with_ftrace"),
             move || machine(attach, "direct", "6"),
