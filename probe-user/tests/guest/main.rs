@@ -10,6 +10,11 @@
     reason = "a test that panics is a test that fails"
 )]
 #![allow(missing_docs, reason = "not a library")]
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::type_complexity,
+    reason = "what reads well in a test"
+)]
 
 use std::process::ExitCode;
 
