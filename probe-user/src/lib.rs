@@ -10,4 +10,5 @@ pub mod faces;
 pub mod kernel;
 pub mod model;
 pub mod provoke;
+pub mod recording;
 pub mod snapshot;
