@@ -123,8 +123,8 @@ pub struct KernelFacts {
     pub events_per_second: u32,
     /// 1: the programs log what they do (aya-log); else the verifier cuts that away.
     pub probe_log: u32,
-    /// Zero.
-    pub pad: u32,
+    /// 1: programs may be preempted by another task that runs them on the same CPU.
+    pub preemptible: u32,
     /// 1: follow how often each folio is unmapped in vain.
     pub follow_folios: u32,
 }
@@ -182,7 +182,7 @@ impl KernelFacts {
         hooks: 0,
         events_per_second: 0,
         probe_log: 0,
-        pad: 0,
+        preemptible: 0,
         follow_folios: 0,
     };
 }

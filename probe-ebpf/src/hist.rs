@@ -15,12 +15,44 @@ pub const BUCKETS: usize = ((MAX_EXP - SUB_BITS + 2) << SUB_BITS) as usize;
 /// The largest relative error of a value that is taken for the middle of its bucket.
 pub const RELATIVE_ERROR: f64 = 1.0 / 32.0;
 
+/// A de Bruijn sequence: each six bits in a row occur in it once.
+const DE_BRUIJN: u64 = 0x03f7_9d71_b4cb_0a89;
+
+/// log2 of 2^(n+1) − 1, found by the upper six bits of its product with [`DE_BRUIJN`].
+static LOG2: [u8; 64] = {
+    let mut table = [0; 64];
+    let mut exp = 0;
+    while exp < 64 {
+        let smeared = u64::MAX >> (63 - exp);
+        table[(smeared.wrapping_mul(DE_BRUIJN) >> 58) as usize] = exp as u8;
+        exp += 1;
+    }
+    table
+};
+
+/// log2 of `v`, which isn't 0. BPF has no instruction for it, and what the compiler makes of
+/// `leading_zeros` is half as long again.
+#[inline(always)]
+fn log2(mut v: u64) -> u32 {
+    v |= v >> 1;
+    v |= v >> 2;
+    v |= v >> 4;
+    v |= v >> 8;
+    v |= v >> 16;
+    v |= v >> 32;
+    u32::from(LOG2[(v.wrapping_mul(DE_BRUIJN) >> 58) as usize])
+}
+
+/// Below this every value has a bucket of its own, whose number is the value.
+pub const EXACT: u64 = 2 << SUB_BITS;
+
 /// The bucket that counts `v`.
 ///
 /// Branchless but for the clamp: every branch here would multiply the verifier's paths.
 #[inline(always)]
-pub const fn bucket_of(v: u64) -> usize {
-    let exp = 63 - (v | 1 << SUB_BITS).leading_zeros();
+pub fn bucket_of(v: u64) -> usize {
+    // So far that the verifier needn't know the table.
+    let exp = log2(v | 1 << SUB_BITS) & 63;
     // Below 32 this is the value itself: exp is then 4 and nothing is shifted out.
     let sub = (v >> (exp - SUB_BITS)) as usize;
     let index = (((exp - SUB_BITS) as usize) << SUB_BITS) + sub;
@@ -85,6 +117,15 @@ mod tests {
         }
         assert_eq!(bucket_of(u64::MAX), BUCKETS - 1);
         assert_eq!(BUCKETS, 528);
+    }
+
+    #[test]
+    fn log2_is_that_of_the_standard_library() {
+        for exp in 0..64 {
+            for v in [1 << exp, (1 << exp) | 1, u64::MAX >> (63 - exp)] {
+                assert_eq!(log2(v), v.ilog2(), "{v}");
+            }
+        }
     }
 
     #[test]

@@ -323,6 +323,10 @@ shared! {
         pub victim_mappings: u32,
         /// And their pages.
         pub victim_pages: u32,
+        /// Excess references of the last futile unmaps, which are mostly the same.
+        pub excess_value: u64,
+        /// How many of them had so many: not yet added to `FOLIO_HISTS`.
+        pub excess_count: u64,
         /// By [`Verdict`].
         pub pending: [Pending; Verdict::COUNT],
 
@@ -343,7 +347,7 @@ shared! {
         /// What was unmapped where.
         pub mappings: [Mapping; MAX_MAPPINGS],
     }
-    size 184 + 32 * Verdict::COUNT + 56 + 128 + 24 * MAX_MAPPINGS
+    size 200 + 32 * Verdict::COUNT + 56 + 128 + 24 * MAX_MAPPINGS
 }
 
 const _: () = assert!(Hook::COUNT <= 16);

@@ -59,15 +59,25 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
 #[map]
 pub static ZERO_GROUP: PerCpuArray<GroupCounts> = PerCpuArray::with_max_entries(1, 0);
 
-/// Adds to a counter in a map.
-///
-/// Atomic even where the map is per CPU: an fentry program may be preempted by another task
-/// that runs it on the same CPU.
+/// Adds to a counter that is shared.
 #[inline(always)]
 pub fn add(counter: *mut u64, n: u64) {
     // By hand, because core offers no atomic arithmetic for this target; and without a fetched
     // result, because BPF can return one only from 5.12 on.
     unsafe { core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter, in(reg) n) }
+}
+
+/// Adds to a counter of this CPU's own.
+///
+/// Plainly, where nobody comes in between: kprobe programs run with preemption off, and fentry
+/// programs can't be preempted where the kernel doesn't preempt its own code.
+#[inline(always)]
+pub fn add_own(counter: *mut u64, n: u64) {
+    if fact!(preemptible) != 0 {
+        add(counter, n);
+    } else {
+        unsafe { *counter = (*counter).wrapping_add(n) }
+    }
 }
 
 /// Counts what was lost: `lost!(groups, 3)`.

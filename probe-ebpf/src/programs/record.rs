@@ -3,14 +3,14 @@
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_ktime_get_ns};
 use probe_ebpf::{
     Hist, Hook, Verdict,
-    hist::{BUCKETS, bucket_of},
+    hist::{BUCKETS, EXACT, bucket_of},
     maps::{Event, GroupKey, MAX_MAPPINGS, MAX_SUBSCRIBERS, Subscriber, TaskState, VictimKey},
 };
 
 use crate::{
     maps::{
         BUDGET, EVENTS, FOLIO_HISTS, FOLIOS, GROUPS, HOOKS, SUBSCRIBERS, TIMES, VICTIMS,
-        ZERO_GROUP, add, fact, lost,
+        ZERO_GROUP, add, add_own, fact, lost,
     },
     task::NOEXIST,
 };
@@ -48,10 +48,14 @@ pub fn record(state: &mut TaskState, verdict: Verdict) {
     pending.unmap_ns += state.unmap_ns;
     if let Some(times) = TIMES.get_ptr_mut(verdict as u32) {
         if state.unmap_ns != 0 {
-            observe(unsafe { &raw mut (*times).unmap_ns }, state.unmap_ns);
+            observe(unsafe { &raw mut (*times).unmap_ns }, state.unmap_ns, 1);
         }
         if state.notifier_calls != 0 {
-            observe(unsafe { &raw mut (*times).notifier_ns }, state.notifier_ns);
+            observe(
+                unsafe { &raw mut (*times).notifier_ns },
+                state.notifier_ns,
+                1,
+            );
         }
     }
     if verdict.is_futile() {
@@ -62,13 +66,16 @@ pub fn record(state: &mut TaskState, verdict: Verdict) {
 /// What is kept of futile unmaps only.
 #[inline(always)]
 fn in_vain(state: &mut TaskState, verdict: Verdict) {
-    let times = if let Some(hists) = FOLIO_HISTS.get_ptr_mut(0) {
-        observe(unsafe { &raw mut (*hists).excess }, state.excess as u64);
-        if fact!(follow_folios) != 0 {
-            once_more(unsafe { &raw mut (*hists).per_folio }, state.folio)
-        } else {
-            0
-        }
+    let excess = state.excess as u64;
+    if excess != state.excess_value {
+        flush_excess(state);
+        state.excess_value = excess;
+    }
+    state.excess_count += 1;
+    let times = if fact!(follow_folios) != 0
+        && let Some(hists) = FOLIO_HISTS.get_ptr_mut(0)
+    {
+        once_more(unsafe { &raw mut (*hists).per_folio }, state.folio)
     } else {
         0
     };
@@ -103,30 +110,43 @@ fn lost_mapping(victim: &VictimKey, mappings: u64, pages: u64) {
     }
 }
 
-/// Counts a value in this CPU's histogram.
+/// Counts a value, `n` times, in this CPU's histogram.
 #[inline(always)]
-fn observe(hist: *mut Hist, value: u64) {
+fn observe(hist: *mut Hist, value: u64, n: u64) {
     unsafe {
-        add(&raw mut (*hist).sum, value);
+        add_own(&raw mut (*hist).sum, value.wrapping_mul(n));
         if value > (*hist).max {
             (*hist).max = value;
         }
         if !value > (*hist).min_inverted {
             (*hist).min_inverted = !value;
         }
-        bucket(hist, value, 1);
+        bucket(hist, bucket_of(value), n);
     }
 }
 
 #[inline(always)]
-unsafe fn bucket(hist: *mut Hist, value: u64, by: u64) {
-    let index = bucket_of(value);
+unsafe fn bucket(hist: *mut Hist, index: usize, by: u64) {
     if index < BUCKETS {
-        add(
+        add_own(
             unsafe { (&raw mut (*hist).buckets).cast::<u64>().add(index) },
             by,
         );
     }
+}
+
+#[inline(always)]
+fn flush_excess(state: &mut TaskState) {
+    if state.excess_count != 0
+        && let Some(hists) = FOLIO_HISTS.get_ptr_mut(0)
+    {
+        observe(
+            unsafe { &raw mut (*hists).excess },
+            state.excess_value,
+            state.excess_count,
+        );
+    }
+    state.excess_count = 0;
 }
 
 /// Moves a folio to the bucket of one unmap more; how many it has now, 0 where it has no place.
@@ -147,14 +167,19 @@ fn once_more(hist: *mut Hist, folio: u64) -> u64 {
         }
     };
     unsafe {
-        add(&raw mut (*hist).sum, 1);
+        add_own(&raw mut (*hist).sum, 1);
         if times > (*hist).max {
             (*hist).max = times;
         }
+        let (from, to) = if times < EXACT {
+            (times as usize - 1, times as usize)
+        } else {
+            (bucket_of(times - 1), bucket_of(times))
+        };
         if times > 1 {
-            bucket(hist, times - 1, u64::MAX);
+            bucket(hist, from, u64::MAX);
         }
-        bucket(hist, times, 1);
+        bucket(hist, to, 1);
     }
     times
 }
@@ -204,6 +229,7 @@ fn send(state: &TaskState, verdict: Verdict, times: u64, mappings: u32) {
 #[inline(always)]
 pub fn flush(state: &mut TaskState) {
     flush_group(state);
+    flush_excess(state);
     flush_subscribers(state);
     for hook in 0..Hook::COUNT {
         if state.entries[hook] | state.returns[hook] == 0 {

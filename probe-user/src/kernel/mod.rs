@@ -9,6 +9,7 @@ pub mod btf;
 pub mod cgroups;
 pub mod events;
 pub mod facts;
+mod fold;
 pub mod hooks;
 pub mod preempt;
 pub mod privileges;

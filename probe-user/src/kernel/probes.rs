@@ -15,7 +15,10 @@ use aya::{
     sys::{Stats, enable_stats},
 };
 use aya_log::EbpfLogger;
-use probe_ebpf::{Hook, Memory, Reclaimer, Verdict, maps::INTERVAL_NOTIFIERS, maps::VictimKey};
+use probe_ebpf::{
+    Hook, Memory, Reclaimer,
+    maps::{HookHits, INTERVAL_NOTIFIERS, VictimKey},
+};
 
 use super::{
     attach::{
@@ -25,8 +28,8 @@ use super::{
     events,
     facts::{Facts, FactsError, VMLINUX_BTF, running_kernel},
     hooks::{AttachMode, HookOverride, plan},
-    privileges,
-    read::{Maps, NOBODY, ReadError, counts, fold, text},
+    preempt, privileges,
+    read::{Counted, Maps, NOBODY, ReadError, counts, text},
     symbols,
 };
 use crate::snapshot::{
@@ -138,6 +141,8 @@ impl Probes {
         drop(raw);
         facts.kernel.events_per_second = options.events_per_second;
         facts.kernel.probe_log = u32::from(options.probe_log);
+        let fentry = mode != AttachMode::Kprobe;
+        facts.kernel.preemptible = u32::from(fentry && preempt::preempts() != Some(false));
         privileges::lift_memlock_limit();
 
         // What a hook finds unattached changes what the others do, and is a constant to them:
@@ -246,30 +251,35 @@ impl Probes {
     pub fn snapshot(&mut self) -> Result<Snapshot, ReadError> {
         self.name_subscribers();
         let maps = Maps(&self.ebpf);
-        let mut groups = maps.groups()?;
+        let mut counted = maps.counted()?;
         let claimed = maps.claimed()?;
         let mut in_flight = 0;
         for slot in &claimed {
             let state = maps.task(*slot)?;
             in_flight += u64::from(state.in_shrink != 0);
             if self.stopped {
-                fold(&mut groups, &state);
+                counted.fold(&state, |folio| maps.times_in_vain(folio));
             }
         }
-        let victims = maps.victims()?;
         let one = self.active(Hook::UnmapOne);
         let notifier = self.active(Hook::NotifierStart);
+        let lost = maps.lost()?;
+        let hooks = self.statuses(&counted.hits);
+        let Counted {
+            groups,
+            victims,
+            subscribers,
+            times,
+            excess,
+            per_folio,
+            ..
+        } = counted;
         let mut unmap_ns = BTreeMap::new();
         let mut notifier_ns = BTreeMap::new();
-        for verdict in Verdict::ALL {
-            let (unmap, notified) = maps.times(verdict)?;
+        for (verdict, (unmap, notified)) in times {
             unmap_ns.insert(verdict, unmap);
             notifier_ns.insert(verdict, notified);
         }
-        let (excess, per_folio) = maps.folio_hists()?;
-        let subscribers = maps.subscribers()?;
-        let lost = maps.lost()?;
-        let hooks = self.statuses()?;
 
         let process = |key: &VictimKey, cgroups: &mut Cgroups| match victims.get(key) {
             Some(v) => Process {
@@ -421,8 +431,7 @@ impl Probes {
             .unwrap_or(0)
     }
 
-    fn statuses(&self) -> Result<Vec<HookStatus>, ReadError> {
-        let maps = Maps(&self.ebpf);
+    fn statuses(&self, hits: &[HookHits]) -> Vec<HookStatus> {
         let mut rows = Vec::new();
         for Hooked {
             hook,
@@ -432,7 +441,7 @@ impl Probes {
         {
             let mut row = status.clone();
             if row.state == HookState::Active {
-                let hits = maps.hits(*hook)?;
+                let hits = hits[*hook as usize];
                 row.hits = Some(hits.entries);
                 let skipped: u64 = programs.iter().map(|p| self.misses(p)).sum();
                 // Returns are all in only when nothing is under way.
@@ -456,7 +465,7 @@ impl Probes {
                 missed: None,
             });
         }
-        Ok(rows)
+        rows
     }
 
     fn name_subscribers(&mut self) {

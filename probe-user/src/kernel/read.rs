@@ -7,12 +7,11 @@ use aya::{
     maps::{Array, HashMap, MapData, MapError, PerCpuArray},
 };
 use probe_ebpf::{
-    Evidence, Hist, Hook, Verdict, decide,
+    Hist, Hook, Verdict,
     maps::{
-        FolioHists, GroupCounts, GroupKey, HookHits, Lost, PHASE_IDLE, Subscriber, TaskState,
-        TimeHists, Victim, VictimKey,
+        FolioHists, GroupCounts, GroupKey, HookHits, Lost, Subscriber, TaskState, TimeHists,
+        Victim, VictimKey,
     },
-    verdict::{EXAMINED, FREED, MAPPED, UNWATCHED},
 };
 use zerocopy::FromBytes;
 
@@ -38,6 +37,19 @@ pub enum ReadError {
 pub(super) fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+/// What the shared maps have counted, summed over the CPUs.
+pub(super) struct Counted {
+    pub(super) groups: BTreeMap<GroupKey, GroupCounts>,
+    pub(super) victims: BTreeMap<VictimKey, Victim>,
+    pub(super) subscribers: BTreeMap<u64, Subscriber>,
+    /// `try_to_unmap` and its notifier calls, in ns, by verdict.
+    pub(super) times: BTreeMap<Verdict, (Histogram, Histogram)>,
+    pub(super) excess: Histogram,
+    pub(super) per_folio: Histogram,
+    /// By [`Hook`].
+    pub(super) hits: [HookHits; Hook::COUNT],
 }
 
 /// Typed access to the maps by way of byte arrays, whose layout the contract asserts.
@@ -90,7 +102,7 @@ impl Maps<'_> {
             .collect())
     }
 
-    pub(super) fn groups(&self) -> Result<BTreeMap<GroupKey, GroupCounts>, ReadError> {
+    fn groups(&self) -> Result<BTreeMap<GroupKey, GroupCounts>, ReadError> {
         const K: usize = size_of::<GroupKey>();
         const V: usize = size_of::<GroupCounts>();
         Ok(self.entries::<_, _, K, V>("GROUPS")?.into_iter().collect())
@@ -119,7 +131,7 @@ impl Maps<'_> {
             .collect())
     }
 
-    pub(super) fn times(&self, verdict: Verdict) -> Result<(Histogram, Histogram), ReadError> {
+    fn times(&self, verdict: Verdict) -> Result<(Histogram, Histogram), ReadError> {
         let cpus: Vec<TimeHists> =
             self.per_cpu::<_, { size_of::<TimeHists>() }>("TIMES", verdict as u32)?;
         Ok((
@@ -128,7 +140,7 @@ impl Maps<'_> {
         ))
     }
 
-    pub(super) fn folio_hists(&self) -> Result<(Histogram, Histogram), ReadError> {
+    fn folio_hists(&self) -> Result<(Histogram, Histogram), ReadError> {
         let cpus: Vec<FolioHists> =
             self.per_cpu::<_, { size_of::<FolioHists>() }>("FOLIO_HISTS", 0)?;
         Ok((
@@ -137,7 +149,7 @@ impl Maps<'_> {
         ))
     }
 
-    pub(super) fn hits(&self, hook: Hook) -> Result<HookHits, ReadError> {
+    fn hits(&self, hook: Hook) -> Result<HookHits, ReadError> {
         let cpus: Vec<HookHits> =
             self.per_cpu::<_, { size_of::<HookHits>() }>("HOOKS", hook as u32)?;
         Ok(HookHits {
@@ -163,6 +175,35 @@ impl Maps<'_> {
         Ok(all)
     }
 
+    /// How often a folio was unmapped in vain, as far as it is still followed.
+    pub(super) fn times_in_vain(&self, folio: u64) -> u64 {
+        let map = self.hash::<8, 8>("FOLIOS").ok();
+        map.and_then(|m| m.get(&folio.to_ne_bytes(), 0).ok())
+            .map_or(0, u64::from_ne_bytes)
+    }
+
+    /// All that the shared maps have counted.
+    pub(super) fn counted(&self) -> Result<Counted, ReadError> {
+        let mut times = BTreeMap::new();
+        for verdict in Verdict::ALL {
+            times.insert(verdict, self.times(verdict)?);
+        }
+        let mut hits = [HookHits::default(); Hook::COUNT];
+        for hook in Hook::ALL {
+            hits[hook as usize] = self.hits(hook)?;
+        }
+        let (excess, per_folio) = self.folio_hists()?;
+        Ok(Counted {
+            groups: self.groups()?,
+            victims: self.victims()?,
+            subscribers: self.subscribers()?,
+            times,
+            excess,
+            per_folio,
+            hits,
+        })
+    }
+
     /// Tasks that are inside reclaim.
     pub(super) fn claimed(&self) -> Result<Vec<u32>, ReadError> {
         Ok(self
@@ -183,47 +224,6 @@ impl Maps<'_> {
             .map_err(|source| ReadError::Map { map, source })?;
         TaskState::read_from_bytes(&value).map_err(|_| ReadError::Missing(map))
     }
-}
-
-/// Adds what a task had gathered, and its open unmap, to the groups: at the end, when nobody
-/// else will.
-pub(super) fn fold(groups: &mut BTreeMap<GroupKey, GroupCounts>, state: &TaskState) {
-    let pending = groups.entry(state.pending_key).or_default();
-    for (counts, p) in pending.by_verdict.iter_mut().zip(&state.pending) {
-        counts.folios += u64::from(p.folios);
-        counts.pages += u64::from(p.pages);
-        counts.notifier_calls += u64::from(p.notifier_calls);
-        counts.notifier_ns += p.notifier_ns;
-        counts.unmap_ns += p.unmap_ns;
-    }
-    if state.phase == PHASE_IDLE {
-        return;
-    }
-    let mut bits = state.bits;
-    if bits & (EXAMINED | FREED | MAPPED) == EXAMINED {
-        bits |= UNWATCHED;
-    }
-    let verdict = decide(Evidence {
-        bits,
-        excess: state.excess,
-    });
-    let key = GroupKey {
-        victim: if state.walked > 0 {
-            state.mappings[0].victim
-        } else {
-            NOBODY
-        },
-        reclaimer: state.reclaimer,
-        memory: state.memory,
-        order: state.order,
-        pad: [0; 5],
-    };
-    let counts = &mut groups.entry(key).or_default().by_verdict[verdict as usize];
-    counts.folios += 1;
-    counts.pages += u64::from(state.nr_pages);
-    counts.notifier_calls += u64::from(state.notifier_calls);
-    counts.notifier_ns += state.notifier_ns;
-    counts.unmap_ns += state.unmap_ns;
 }
 
 /// No process: what the kernel side writes where it doesn't know.
