@@ -81,6 +81,10 @@ pub const FREEZE_FAILED: u32 = 1 << 8;
 /// Inside `__remove_mapping` with this folio.
 pub const REMOVING: u32 = 1 << 9;
 
+/// No VMA was walked: its mappings had gone between reclaim's look and the walk (the process
+/// exits, say, and holds the last reference itself). Nothing was unmapped, so nothing in vain.
+pub const UNTOUCHED: u32 = 1 << 10;
+
 /// What is known of one unmap when reclaim moves on to the next folio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Evidence {
@@ -105,7 +109,7 @@ pub const fn decide(e: Evidence) -> Verdict {
         Verdict::Restored
     } else if e.bits & (WRITTEN | REMOVE_FAILED) == WRITTEN {
         Verdict::Writeback
-    } else if e.excess > 0 {
+    } else if e.excess > 0 && e.bits & UNTOUCHED == 0 {
         if e.bits & PINNED != 0 {
             Verdict::FutilePinned
         } else {
@@ -163,6 +167,12 @@ mod tests {
             Verdict::Kept
         );
         assert_eq!(verdict(EXAMINED, 0), Verdict::Kept);
+        // Excess references, but reclaim took no mapping away: a lost race.
+        assert_eq!(verdict(EXAMINED | UNTOUCHED, 1), Verdict::Kept);
+        assert_eq!(
+            verdict(EXAMINED | UNTOUCHED | WRITTEN, 0),
+            Verdict::Writeback
+        );
         assert_eq!(verdict(0, 0), Verdict::Undecided);
         assert_eq!(verdict(EXAMINED | UNWATCHED, 0), Verdict::Undecided);
         assert_eq!(verdict(EXAMINED | UNWATCHED, 1), Verdict::FutileReferenced);

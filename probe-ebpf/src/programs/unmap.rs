@@ -6,7 +6,9 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use probe_ebpf::{
     Hook,
     maps::{PHASE_OPEN, PHASE_UNMAP, TaskState},
-    verdict::{EXAMINED, FREED, FREEZE_FAILED, MAPPED, PINNED, REMOVE_FAILED, REMOVING, WRITTEN},
+    verdict::{
+        EXAMINED, FREED, FREEZE_FAILED, MAPPED, PINNED, REMOVE_FAILED, REMOVING, UNTOUCHED, WRITTEN,
+    },
 };
 
 use crate::{
@@ -136,6 +138,10 @@ pub fn examine(state: &mut TaskState) {
     }
     let refcount = head.refcount();
     let mut bits = state.bits | EXAMINED;
+    // Where a program may be skipped, an unseen walk proves nothing.
+    if state.walked == 0 && hooked(Hook::UnmapOne) && fact!(preemptible) == 0 {
+        bits |= UNTOUCHED;
+    }
     state.refcount = refcount;
     if mapped {
         bits |= MAPPED;
