@@ -26,6 +26,9 @@ pub const MAX_MAPPINGS: usize = 32;
 pub const MAX_SUBSCRIBERS: usize = 4;
 /// In place of a callback's address: interval notifiers, which are kept in a tree by range.
 pub const INTERVAL_NOTIFIERS: u64 = 1;
+/// In place of a callback's address: none was found. A subscriber may have left since the mm
+/// got its first one; the call is made all the same.
+pub const NO_SUBSCRIBER: u64 = 2;
 /// `TASK_COMM_LEN` (include/linux/sched.h).
 pub const COMM_LEN: usize = 16;
 

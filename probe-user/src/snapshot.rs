@@ -101,7 +101,8 @@ pub struct Lost {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscriber {
     /// The callback's symbol; an address where kallsyms can't be read;
-    /// `interval notifiers` for those kept by range.
+    /// `interval notifiers` for those kept by range; `none found` for calls on an mm whose
+    /// subscribers have left.
     pub symbol: String,
     /// Notifier calls that it took part in.
     pub calls: u64,
@@ -112,7 +113,7 @@ pub struct Subscriber {
 }
 
 /// A histogram over the buckets of [`probe_ebpf::hist`], summed over the CPUs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Histogram {
     /// The sum of all values.
     pub sum: u64,

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use crate::qemu::Accel;
 use crate::stream::{Buffer, Lines};
 use crate::{ebpf, kernels, setup, sh, user, vm};
 
@@ -34,7 +35,9 @@ struct Bench {
     about: &'static str,
     kernel: &'static str,
     cpus: u32,
-    /// Run by the guest's shell, with `pinscope`, `workload` and (if wanted) `bpftrace` on PATH.
+    /// Emulated with a clock that counts instructions.
+    counted: bool,
+    /// Run by the guest's shell, with its name in `BENCH`, and `pinscope`, `workload` and (if wanted) `bpftrace` on PATH.
     script: &'static str,
     bpftrace: bool,
     ratios: &'static [Ratio],
@@ -48,26 +51,40 @@ const fn added(of: &'static str) -> Ratio {
     }
 }
 
+const COST: Bench = Bench {
+    name: "",
+    about: "",
+    kernel: "6.12",
+    cpus: 2,
+    counted: false,
+    script: include_str!("guest/bench-cost.sh"),
+    bpftrace: true,
+    ratios: &[
+        added("pinscope"),
+        added("pinscope-kprobe"),
+        added("empty-fentry"),
+        added("empty-kprobe"),
+    ],
+};
+
 const BENCHES: &[Bench] = &[
     Bench {
         name: "cost",
-        about: "what watching adds to 102,400 futile unmaps, beside a bpftrace script's",
-        kernel: "6.12",
-        cpus: 2,
-        script: include_str!("guest/bench-cost.sh"),
-        bpftrace: true,
-        ratios: &[
-            added("pinscope"),
-            added("pinscope-kprobe"),
-            added("empty-fentry"),
-            added("empty-kprobe"),
-        ],
+        about: "what watching adds to futile unmaps, in guest instructions of 2 ns, beside a bpftrace script",
+        counted: true,
+        ..COST
+    },
+    Bench {
+        name: "cost-time",
+        about: "the same by emulated time, which depends on where the code lies: it scatters from boot to boot",
+        ..COST
     },
     Bench {
         name: "start",
         about: "from the start to attached; memory, idle CPU, and a burst with events",
         kernel: "6.12",
         cpus: 2,
+        counted: false,
         script: include_str!("guest/bench-start.sh"),
         bpftrace: false,
         ratios: &[Ratio::Plain {
@@ -80,6 +97,7 @@ const BENCHES: &[Bench] = &[
         about: "the same work under two names: differences below this ratio's distance from 1 say nothing",
         kernel: "6.12",
         cpus: 2,
+        counted: false,
         script: include_str!("guest/bench-noise.sh"),
         bpftrace: false,
         ratios: &[Ratio::Plain { of: "a", to: "b" }],
@@ -132,11 +150,18 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         let series = args.kernel.as_deref().unwrap_or(bench.kernel);
         let mut spec = vm::Spec::new(
             kernels::find(series, None, false)?,
-            &["sh", "-c", bench.script],
+            &[
+                "env",
+                &format!("BENCH={}", bench.name),
+                "sh",
+                "-c",
+                bench.script,
+            ],
         );
         spec.files = programs.files();
         spec.cpus = bench.cpus;
         spec.bpftrace = bench.bpftrace;
+        spec.accel = bench.counted.then_some(Accel::Icount);
         spec.timeout = Duration::from_secs(1800);
         sh::progress(&format!(
             "{}: {} (Linux {})",
@@ -294,6 +319,7 @@ mod tests {
             about: "",
             kernel: "6.12",
             cpus: 2,
+            counted: false,
             script: "",
             bpftrace: false,
             ratios,

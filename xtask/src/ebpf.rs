@@ -223,10 +223,32 @@ fn install(built: &Path, object: &Path) -> Result<()> {
             built.display()
         )
     })?;
+    let new = without_debug(&new).context("cannot strip the kernel side")?;
     if std::fs::read(object).is_ok_and(|old| old == new) {
         return Ok(());
     }
     std::fs::write(object, new).with_context(|| format!("cannot write {}", object.display()))
+}
+
+/// The object without debug information, which is most of it: the verifier's source lines are in
+/// its BTF.
+fn without_debug(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut builder = object::build::elf::Builder::read(bytes)?;
+    for section in &mut builder.sections {
+        let name: &[u8] = &section.name;
+        section.delete = [&b".debug_"[..], b".rel.debug_"]
+            .iter()
+            .any(|debug| name.starts_with(debug));
+    }
+    // The compiler keeps sections' names together with the symbols'; the builder doesn't.
+    let names = builder.sections.add();
+    names.name = b".shstrtab"[..].into();
+    names.sh_type = object::elf::SHT_STRTAB;
+    names.data = object::build::elf::SectionData::SectionString;
+    builder.delete_orphans();
+    let mut stripped = Vec::new();
+    builder.write(&mut stripped)?;
+    Ok(stripped)
 }
 
 #[cfg(test)]

@@ -19,6 +19,9 @@ const EXT4_BYTES: u64 = 1 << 30;
 pub(crate) enum Accel {
     /// Emulated: slow, works everywhere.
     Tcg,
+    /// Emulated, with a clock that counts instructions: what is timed is nearly the same each
+    /// time, whatever the host is doing and wherever the code lies.
+    Icount,
     /// By the host's processors.
     Kvm,
     /// KVM where a stock kernel boots with it, emulated elsewhere.
@@ -152,6 +155,15 @@ pub(crate) fn command(
     match accel {
         // Several threads lose against live patching of the kernel's text.
         Accel::Tcg | Accel::Auto => q.args(["-accel", "tcg,thread=single", "-cpu", "max"]),
+        // An instruction is 2 ns.
+        Accel::Icount => q.args([
+            "-accel",
+            "tcg,thread=single",
+            "-cpu",
+            "max",
+            "-icount",
+            "shift=1,sleep=off",
+        ]),
         Accel::Kvm => q.args(["-accel", "kvm", "-cpu", "host"]),
     };
     q.arg("-smp")

@@ -4,7 +4,7 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use probe_ebpf::{
     Hook,
     facts::ABSENT,
-    maps::{INTERVAL_NOTIFIERS, MAX_SUBSCRIBERS, PHASE_UNMAP, TaskState},
+    maps::{INTERVAL_NOTIFIERS, MAX_SUBSCRIBERS, NO_SUBSCRIBER, PHASE_UNMAP, TaskState},
 };
 
 use crate::{
@@ -31,7 +31,8 @@ pub fn start_enter(range: u64) -> Option<()> {
     state.entries[Hook::NotifierStart as usize] += 1;
     state.notifier_calls += 1;
     state.subscriber_calls += 1;
-    let mm = if hooked(Hook::UnmapOne) {
+    // Where programs may be skipped, the walk's mm may be that of another VMA.
+    let mm = if hooked(Hook::UnmapOne) && fact!(preemptible) == 0 {
         state.victim.mm
     } else {
         pointer(range, fact!(range_mm))
@@ -87,6 +88,7 @@ fn took(hook: Hook) -> Option<()> {
 fn find_subscribers(state: &mut TaskState, mm: u64) -> Option<()> {
     state.subscribers_mm = mm;
     state.subscribers = [0; MAX_SUBSCRIBERS];
+    state.subscribers[0] = NO_SUBSCRIBER;
     if fact!(mm_subscriptions) == ABSENT {
         return None;
     }

@@ -6,6 +6,7 @@ use aya::{
     Btf, Ebpf, EbpfLoader,
     programs::{Program, ProgramError},
 };
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use probe_ebpf::Hook;
 use zerocopy::IntoBytes;
 
@@ -79,10 +80,26 @@ pub(super) fn check_privileges() -> Result<(), AttachError> {
     Ok(())
 }
 
+/// A loader that doesn't know the kernel's types: no relocation needs them, as offsets are given
+/// as data.
+///
+/// `EbpfLoader::new` reads and parses them all the same, 15 MiB and a quarter of the time to
+/// attach, before it can be told not to. While no file can be opened, it goes without.
+fn loader<'a>() -> EbpfLoader<'a> {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).ok();
+    if let Some((_, hard)) = limit {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, 0, hard);
+    }
+    let mut loader = EbpfLoader::new();
+    if let Some((soft, hard)) = limit {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, soft, hard);
+    }
+    loader.btf(None);
+    loader
+}
+
 pub(super) fn load(facts: &Facts) -> Result<Ebpf, AttachError> {
-    EbpfLoader::new()
-        // No relocation needs the kernel's types: offsets are given as data.
-        .btf(None)
+    loader()
         .override_global("FACTS", facts.kernel.as_bytes(), true)
         .load(OBJECT)
         .map_err(|e| {

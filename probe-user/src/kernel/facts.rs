@@ -4,7 +4,10 @@
 //! by the names the field had over the years. What isn't there is `ABSENT` and named in
 //! [`Facts::missing`].
 
-use std::{collections::BTreeSet, fs, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+};
 
 use probe_ebpf::{
     Hook, KernelFacts,
@@ -50,6 +53,8 @@ pub struct Facts {
     pub missing: Vec<(String, Option<Hook>)>,
     /// The functions and tracepoints that this kernel has, of those that are asked for.
     pub present: BTreeSet<String>,
+    /// The BTF ids of those functions.
+    pub functions: BTreeMap<String, u32>,
 }
 
 impl Facts {
@@ -85,10 +90,15 @@ impl Facts {
             path: path.to_owned(),
             reason,
         })?;
+        let functions: BTreeMap<String, u32> = targets
+            .iter()
+            .filter(|(_, target)| *target == Target::Function)
+            .filter_map(|(name, _)| Some(((*name).to_owned(), btf.function(name)?)))
+            .collect();
         let present = targets
             .iter()
             .filter(|(name, target)| match target {
-                Target::Function => btf.has_function(name),
+                Target::Function => functions.contains_key(*name),
                 Target::Tracepoint => btf.has_tracepoint(name),
             })
             .map(|(name, _)| (*name).to_owned())
@@ -98,7 +108,11 @@ impl Facts {
             missing: Vec::new(),
         }
         .resolve();
-        Ok(Facts { present, ..facts })
+        Ok(Facts {
+            present,
+            functions,
+            ..facts
+        })
     }
 }
 
@@ -150,6 +164,7 @@ impl Resolver<'_> {
             kernel: k,
             missing: self.missing,
             present: BTreeSet::new(),
+            functions: BTreeMap::new(),
         }
     }
 

@@ -303,6 +303,7 @@ mod tests {
         Facts {
             kernel: probe_ebpf::KernelFacts::UNKNOWN,
             missing: Vec::new(),
+            functions: std::collections::BTreeMap::new(),
             present: BTreeSet::new(),
         }
     }

@@ -17,19 +17,20 @@ use aya::{
 use aya_log::EbpfLogger;
 use probe_ebpf::{
     Hook, Memory, Reclaimer,
-    maps::{HookHits, INTERVAL_NOTIFIERS, VictimKey},
+    maps::{HookHits, INTERVAL_NOTIFIERS, NO_SUBSCRIBER, VictimKey},
 };
 
 use super::{
     attach::{
         AttachError, Attempt, Hooked, attach_all, cannot, chain, check_privileges, load, unload,
     },
+    btf,
     cgroups::Cgroups,
     events,
     facts::{Facts, FactsError, VMLINUX_BTF, running_kernel},
     hooks::{AttachMode, HookOverride, plan},
     preempt, privileges,
-    read::{Counted, Maps, NOBODY, ReadError, counts, text},
+    read::{Counted, Histograms, Maps, NOBODY, ReadError, counts, text},
     symbols,
 };
 use crate::snapshot::{
@@ -85,6 +86,7 @@ pub struct Probes {
     // Opened while that still shows addresses; see `symbols::names`.
     kallsyms: Option<File>,
     symbols: SymbolNames,
+    histograms: Histograms,
     ring: Option<RingBuf<MapData>>,
     attached: Instant,
     attached_ns: u64,
@@ -122,12 +124,6 @@ impl Probes {
             )
         };
         let raw = running_kernel().map_err(unknown)?;
-        // First, while nothing large has been freed: glibc would take the blocks that its vectors
-        // outgrow from the heap from then on, and half as much memory again would be used.
-        let btf = match mode {
-            AttachMode::Kprobe => None,
-            AttachMode::Auto | AttachMode::Fentry => Btf::parse(&raw, Endianness::default()).ok(),
-        };
         let mut facts = Facts::resolve(VMLINUX_BTF, &raw, &wanted).map_err(unknown)?;
         let plans = plan(&facts, mode, &options.hooks).map_err(|e| {
             cannot(
@@ -139,6 +135,12 @@ impl Probes {
             )
         })?;
         drop(raw);
+        let btf = match mode {
+            AttachMode::Kprobe => None,
+            AttachMode::Auto | AttachMode::Fentry => {
+                Btf::parse(&btf::sparse(&facts.functions), Endianness::Little).ok()
+            }
+        };
         facts.kernel.events_per_second = options.events_per_second;
         facts.kernel.probe_log = u32::from(options.probe_log);
         let fentry = mode != AttachMode::Kprobe;
@@ -214,6 +216,7 @@ impl Probes {
             cgroups,
             kallsyms: File::open(symbols::KALLSYMS).ok(),
             symbols: SymbolNames::default(),
+            histograms: Histograms::default(),
             ring,
             attached: Instant::now(),
             attached_ns: monotonic_ns(),
@@ -251,7 +254,7 @@ impl Probes {
     pub fn snapshot(&mut self) -> Result<Snapshot, ReadError> {
         self.name_subscribers();
         let maps = Maps(&self.ebpf);
-        let mut counted = maps.counted()?;
+        let mut counted = maps.counted(&mut self.histograms)?;
         let claimed = maps.claimed()?;
         let mut in_flight = 0;
         for slot in &claimed {
@@ -408,6 +411,8 @@ impl Probes {
         for name in rest {
             self.retire(name);
         }
+        // A task whose return was missed has counted times, and no hits yet.
+        self.histograms = Histograms::default();
         self.stopped = true;
     }
 
@@ -474,7 +479,7 @@ impl Probes {
         };
         let new: BTreeSet<u64> = subscribers
             .keys()
-            .filter(|a| **a != INTERVAL_NOTIFIERS && !self.symbols.0.contains_key(a))
+            .filter(|a| **a > NO_SUBSCRIBER && !self.symbols.0.contains_key(a))
             .copied()
             .collect();
         if !new.is_empty() {
@@ -518,6 +523,9 @@ impl SymbolNames {
     fn name(&self, address: u64) -> String {
         if address == INTERVAL_NOTIFIERS {
             return "interval notifiers".into();
+        }
+        if address == NO_SUBSCRIBER {
+            return "none found".into();
         }
         self.0
             .get(&address)

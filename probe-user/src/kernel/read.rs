@@ -39,6 +39,16 @@ pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
+/// The histograms as they were last read.
+#[derive(Default)]
+pub(super) struct Histograms {
+    /// After so many unmaps.
+    at: Option<u64>,
+    times: BTreeMap<Verdict, (Histogram, Histogram)>,
+    excess: Histogram,
+    per_folio: Histogram,
+}
+
 /// What the shared maps have counted, summed over the CPUs.
 pub(super) struct Counted {
     pub(super) groups: BTreeMap<GroupKey, GroupCounts>,
@@ -182,24 +192,30 @@ impl Maps<'_> {
             .map_or(0, u64::from_ne_bytes)
     }
 
-    /// All that the shared maps have counted.
-    pub(super) fn counted(&self) -> Result<Counted, ReadError> {
-        let mut times = BTreeMap::new();
-        for verdict in Verdict::ALL {
-            times.insert(verdict, self.times(verdict)?);
-        }
+    /// All that the shared maps have counted. Histograms are read only where something was
+    /// unmapped since `last`: they are most of what there is to copy, and a host is mostly idle.
+    pub(super) fn counted(&self, last: &mut Histograms) -> Result<Counted, ReadError> {
         let mut hits = [HookHits::default(); Hook::COUNT];
         for hook in Hook::ALL {
             hits[hook as usize] = self.hits(hook)?;
         }
-        let (excess, per_folio) = self.folio_hists()?;
+        // A batch adds its hits when it ends, after its last unmap.
+        let unmaps = hits[Hook::Unmap as usize].entries;
+        if last.at != Some(unmaps) {
+            last.times.clear();
+            for verdict in Verdict::ALL {
+                last.times.insert(verdict, self.times(verdict)?);
+            }
+            (last.excess, last.per_folio) = self.folio_hists()?;
+            last.at = Some(unmaps);
+        }
         Ok(Counted {
             groups: self.groups()?,
             victims: self.victims()?,
             subscribers: self.subscribers()?,
-            times,
-            excess,
-            per_folio,
+            times: last.times.clone(),
+            excess: last.excess.clone(),
+            per_folio: last.per_folio.clone(),
             hits,
         })
     }

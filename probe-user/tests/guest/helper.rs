@@ -12,7 +12,11 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use caps::{CapSet, Capability};
-use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use nix::{
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, unshare},
+    unistd::{Gid, Uid, setgroups, setresgid, setresuid},
+};
 use pinscope::provoke::{Cgroup, Mapping, Memory, Reference, References, Region, Subset, child};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +24,7 @@ pub(crate) fn main(helper: &str, arguments: &[String]) -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match (helper, arguments.as_slice()) {
         ("unprivileged", [capabilities, cmd @ ..]) => unprivileged(capabilities, cmd),
+        ("barred", [what, cmd @ ..]) => barred(what, cmd),
         ("shared", [pages, rounds]) => shared(pages, rounds),
         ("sharer", [comm, pages, from @ ..]) => sharer(comm, pages, from.first().copied()),
         _ => Err(anyhow::anyhow!(
@@ -51,6 +56,27 @@ fn unprivileged(capabilities: &str, cmd: &[&str]) -> Result<()> {
     caps::set(None, CapSet::Effective, &kept)?;
     caps::set(None, CapSet::Inheritable, &kept)?;
     caps::set(None, CapSet::Ambient, &kept)?;
+    let (program, arguments) = cmd.split_first().context("no CMD")?;
+    Err(Command::new(program).args(arguments).exec().into())
+}
+
+/// Becomes CMD in a namespace that lacks something.
+fn barred(what: &str, cmd: &[&str]) -> Result<()> {
+    let hidden = match what {
+        "no-btf" => Some("/sys/kernel/btf/vmlinux"),
+        "no-kallsyms" => Some("/proc/kallsyms"),
+        "user-namespace" => None,
+        _ => anyhow::bail!("nothing is called {what}"),
+    };
+    match hidden {
+        Some(path) => {
+            unshare(CloneFlags::CLONE_NEWNS)?;
+            let none: Option<&str> = None;
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+            mount(Some("/dev/null"), path, none, MsFlags::MS_BIND, none)?;
+        }
+        None => unshare(CloneFlags::CLONE_NEWUSER)?,
+    }
     let (program, arguments) = cmd.split_first().context("no CMD")?;
     Err(Command::new(program).args(arguments).exec().into())
 }

@@ -21,6 +21,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
+mod barred;
 mod commands;
 mod consistent;
 mod degraded;
@@ -47,6 +48,8 @@ fn main() -> ExitCode {
     trials.extend(commands::trials());
     trials.extend(degraded::trials());
     trials.extend(privileges::trials());
+    trials.extend(barred::trials());
+    trials.extend(barred::last());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

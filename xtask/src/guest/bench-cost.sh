@@ -1,9 +1,9 @@
-# What watching adds to 102,400 futile unmaps: the system time of the workload itself.
+# What watching adds to 25,600 futile unmaps: the system time of the workload itself.
 #
 # The peer is a bpftrace script that correlates the unmap, the notifier within it, and
 # __remove_mapping. Empty probes at all of pinscope's hooks are the floor for each way to attach.
 export TMPDIR=/mnt
-work="/bin/workload burst --pages 256 --rounds 400"
+work="/bin/workload burst --pages 256 --rounds 100"
 
 cat >/tmp/script.bt <<'END'
 BEGIN { printf("attached\n"); }
@@ -43,7 +43,7 @@ seconds() {
     grep -o '"system_seconds":[0-9.e-]*' | head -n 1 | cut -d: -f2
 }
 say() {
-    [ -n "$2" ] && echo "bench cost $1 $2"
+    [ -n "$2" ] && echo "bench $BENCH $1 $2"
 }
 for _ in 1 2 3 4 5; do
     say none "$($work | seconds)"
@@ -56,7 +56,7 @@ for _ in 1 2 3 4 5; do
 done
 for how in auto kprobe; do
     total=$(grep -A 3 '"futile_pinned": {' /tmp/$how.json | grep -m 1 '"folios"' | tr -dc 0-9)
-    echo "figure cost pinscope-$how counted $total of 102400 as futile_pinned"
+    echo "figure $BENCH pinscope-$how counted $total of 25600 as futile_pinned"
 done
 vain=$(sed -n 's/^@in_vain\[workload\]: //p' /tmp/script.out)
-echo "figure cost the script counted ${vain:-0} of 102400 as in vain"
+echo "figure $BENCH the script counted ${vain:-0} of 25600 as in vain"

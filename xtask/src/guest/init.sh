@@ -18,6 +18,7 @@ mount -t tmpfs tmpfs /run
 mount -t tracefs tracefs /sys/kernel/tracing
 mount -t debugfs debugfs /sys/kernel/debug
 mount -t bpf bpf /sys/fs/bpf
+mount -t securityfs securityfs /sys/kernel/security 2>/dev/null || true
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 for controller in memory cpuset io pids cpu; do
     echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control

@@ -1,0 +1,82 @@
+//! Machines that can't run it: a plain sentence, the remedy, and exit status 77.
+
+use anyhow::{Result, ensure};
+use libtest_mimic::Trial;
+
+use crate::{
+    commands::one_plain_sentence,
+    support::{Ran, run},
+    test, test_unless,
+};
+
+const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        test("without_btf_it_says_so_and_ends_with_77", || {
+            barred("no-btf", &["BTF", "CONFIG_DEBUG_INFO_BTF"])
+        }),
+        test("without_kallsyms_it_says_so_and_ends_with_77", || {
+            barred("no-kallsyms", &["symbols"])
+        }),
+        test("in_a_user_namespace_it_says_so_and_ends_with_77", || {
+            barred("user-namespace", &["pinscope doctor"])
+        }),
+        test("doctor_names_what_bars_it", doctor),
+    ]
+}
+
+/// Irreversible until the guest is booted anew, so the very last.
+pub(crate) fn last() -> Vec<Trial> {
+    let none = (!std::path::Path::new(LOCKDOWN).exists())
+        .then_some("this kernel has no lockdown, or securityfs isn't mounted");
+    vec![test_unless(
+        none,
+        "zz_under_lockdown_it_says_so_and_ends_with_77",
+        || {
+            std::fs::write(LOCKDOWN, "confidentiality")?;
+            let ran = run(&words(&["pinscope", "capture", "--duration", "1s"]))?;
+            refused(&ran, &["locked down"])?;
+            let ran = run(&words(&["pinscope", "doctor"]))?;
+            ran.expect_code(77)?;
+            ensure!(ran.stdout.contains("lockdown"), "{}", ran.said());
+            Ok(())
+        },
+    )]
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|w| (*w).to_owned()).collect()
+}
+
+/// This program, which makes the machine lack something, for CMD alone.
+fn within(what: &str, cmd: &[&str]) -> Result<Ran> {
+    let program = std::env::current_exe()?.display().to_string();
+    run(&words(
+        &[&[program.as_str(), "--helper", "barred", what][..], cmd].concat(),
+    ))
+}
+
+fn refused(ran: &Ran, words: &[&str]) -> Result<()> {
+    ran.expect_code(77)?;
+    one_plain_sentence(&ran.stderr)?;
+    for word in words {
+        ensure!(ran.stderr.contains(word), "no {word}: {}", ran.said());
+    }
+    ensure!(ran.stdout.is_empty(), "{}", ran.said());
+    Ok(())
+}
+
+fn barred(what: &str, words: &[&str]) -> Result<()> {
+    let ran = within(what, &["pinscope", "capture", "--duration", "1s"])?;
+    refused(&ran, words)
+}
+
+fn doctor() -> Result<()> {
+    for (what, word) in [("no-btf", "BTF"), ("no-kallsyms", "kallsyms")] {
+        let ran = within(what, &["pinscope", "doctor"])?;
+        ran.expect_code(77)?;
+        ensure!(ran.stdout.contains(word), "{what}: {}", ran.said());
+    }
+    Ok(())
+}
