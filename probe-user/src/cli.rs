@@ -210,7 +210,23 @@ pub struct Report {
 
     /// What to print.
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub format: TextOrJson,
+    pub format: ReportFormat,
+
+    /// Where to print it; `-` is stdout.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// What a capture is printed as again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For people, 80 columns wide.
+    #[default]
+    Text,
+    /// One JSON document.
+    Json,
+    /// One self-contained page: no network, no script.
+    Html,
 }
 
 /// A length of time from the command line.

@@ -139,6 +139,18 @@ pub enum HookState {
     Failed,
 }
 
+impl HookState {
+    /// The word of outputs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            HookState::Active => "active",
+            HookState::Unsupported => "unsupported",
+            HookState::Disabled => "disabled",
+            HookState::Failed => "failed",
+        }
+    }
+}
+
 /// How a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Attach {
@@ -151,6 +163,17 @@ pub enum Attach {
     /// Raw tracepoint.
     #[serde(rename = "raw_tracepoint")]
     RawTracepoint,
+}
+
+impl Attach {
+    /// The word of outputs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Attach::Kprobe => "kprobe",
+            Attach::Fentry => "fentry",
+            Attach::RawTracepoint => "raw_tracepoint",
+        }
+    }
 }
 
 /// One row of `hooks`: what pinscope hooks, and how that stands.

@@ -2,15 +2,15 @@
 
 use std::{
     fs,
-    io::{self, IsTerminal, Read},
+    io::{self, Read, Write},
     path::Path,
 };
 
 use anyhow::{Context, Result};
 
-use super::output;
+use super::output::{self, Sink};
 use crate::{
-    cli::{Cli, Report, TextOrJson},
+    cli::{Cli, Report, ReportFormat},
     faces,
 };
 
@@ -21,15 +21,19 @@ pub(super) fn run(cli: &Cli, args: &Report) -> Result<u8> {
     let name = args.file.display();
     let text = read(&args.file).with_context(|| format!("cannot read {name}"))?;
     let capture = faces::json::read(&text).with_context(|| format!("cannot read {name}"))?;
+    let mut sink = Sink::open(args.output.as_deref())?;
     let mut bytes = Vec::new();
     match args.format {
-        TextOrJson::Text => {
-            let style = output::style(cli, io::stdout().is_terminal());
+        ReportFormat::Text => {
+            let style = output::style(cli, sink.is_terminal());
             faces::text::write(&mut bytes, &capture, &style)?;
         }
-        TextOrJson::Json => faces::json::write(&mut bytes, &capture)?,
+        ReportFormat::Json => faces::json::write(&mut bytes, &capture)?,
+        ReportFormat::Html => bytes = faces::html::page(&capture, &[]).into_bytes(),
     }
-    output::to_stdout(&bytes)
+    sink.write_all(&bytes)?;
+    sink.finish()?;
+    Ok(0)
 }
 
 fn read(path: &Path) -> Result<String> {

@@ -21,7 +21,7 @@ fn number(n: Option<u64>) -> Span {
 }
 
 /// The verdicts as the table has them: what is in vain first.
-const VERDICTS: [(Verdict, &str); 8] = [
+pub(crate) const VERDICTS: [(Verdict, &str); 8] = [
     (Verdict::FutilePinned, "pinned"),
     (Verdict::FutileReferenced, "held, not pinned"),
     (Verdict::Restored, "notified in vain"),
@@ -366,6 +366,13 @@ pub(crate) fn gaps(page: &mut Page, capture: &Capture) {
 
 pub(crate) fn trust(page: &mut Page, capture: &Capture) {
     page.heading("How far to trust this", "");
+    for text in trust_sentences(capture) {
+        page.wrapped("  ", "  ", Ink::Plain, &text);
+    }
+}
+
+/// How far the numbers can be trusted, and what pinscope itself cost: a paragraph each.
+pub(crate) fn trust_sentences(capture: &Capture) -> Vec<String> {
     let lost = &capture.lost;
     let mut text = if lost.keys == 0 && lost.events == 0 {
         "Nothing was lost for want of room.".to_owned()
@@ -416,11 +423,12 @@ pub(crate) fn trust(page: &mut Page, capture: &Capture) {
             capture.accuracy.histogram_relative_error * 100.0
         ));
     }
-    page.wrapped("  ", "  ", Ink::Plain, &text);
+    let mut texts = vec![text];
     let cost = cost(capture);
     if !cost.is_empty() {
-        page.wrapped("  ", "  ", Ink::Plain, &format!("pinscope itself: {cost}."));
+        texts.push(format!("pinscope itself: {cost}."));
     }
+    texts
 }
 
 fn cost(capture: &Capture) -> String {

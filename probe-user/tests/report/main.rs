@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod fixtures;
+mod html;
 mod machines;
 mod properties;
 mod texts;
