@@ -66,7 +66,7 @@ pub enum Command {
     Doctor(Doctor),
     /// Provoke every verdict on memory of its own, and check that the probes saw exactly that.
     Selftest(Selftest),
-    /// Print a capture's report again from its JSON or NDJSON.
+    /// Print a capture's report again from its recording, JSON or NDJSON.
     Report(Report),
     /// Print the completion script for a shell.
     Completions {
@@ -124,9 +124,15 @@ pub struct Capture {
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
+    /// Keep a recording too, to be looked at again by `report` and `live --replay`: a look at
+    /// each interval, with single futile unmaps, 20 for each CPU and second if --events doesn't
+    /// say otherwise.
+    #[arg(short, long, value_name = "RECORDING")]
+    pub record: Option<PathBuf>,
+
     /// Carry out single futile unmaps too, at most N for each CPU and second.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub events: u32,
+    #[arg(long, value_name = "N")]
+    pub events: Option<u32>,
 
     /// Let the kernel time every run of the probes (`self` in the report). It costs about a
     /// fifth of what the probes themselves do.
@@ -205,7 +211,7 @@ pub struct Selftest {
 /// `pinscope report`.
 #[derive(Args, Debug)]
 pub struct Report {
-    /// What `capture --format json` or `ndjson` wrote; `-` is stdin.
+    /// A recording, or what `capture --format json` or `ndjson` wrote; `-` is stdin.
     pub file: PathBuf,
 
     /// What to print.

@@ -24,11 +24,14 @@ use crate::{
     faces::{json, ndjson, progress, text},
     kernel::probes::{Options, Probes},
     model::{Capture, Interval, Totals, Window},
+    recording::{Header, RecordError, Writer},
     snapshot::{Event, Host, Snapshot},
 };
 
 /// Events read at once, and kept for the report's JSON, at most.
 const MAX_EVENTS: usize = 10_000;
+/// Events for each CPU and second that a recording has where nothing else is asked for.
+pub(super) const RECORDED_EVENTS: u32 = 20;
 
 pub(super) fn run(cli: &Cli, args: &cli::Capture) -> Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -61,18 +64,37 @@ enum End {
 
 async fn watch(cli: &Cli, args: &cli::Capture, sink: &mut Sink) -> Result<u8> {
     let started = Instant::now();
+    let events_per_second = match (args.events, &args.record) {
+        (Some(n), _) => n,
+        (None, Some(_)) => RECORDED_EVENTS,
+        (None, None) => 0,
+    };
     let mut probes = Probes::attach(&Options {
-        events_per_second: args.events,
+        events_per_second,
         measure_self: args.self_cost,
         ..options(&args.hooking)
     })?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let start = SystemTime::now();
+    let host = host();
+    // Begun before CMD, so that a name that can't be written is told before anything runs.
+    let recorder = match &args.record {
+        Some(path) => Some(Writer::create(path, &header(&host, start, args))?),
+        None => None,
+    };
     // CMD gets the privileges that this process was started with; afterwards they are dropped.
-    let mut child = match args.cmd.as_slice() {
-        [] => None,
-        cmd => Some(child::start(cmd, sink.is_named())?),
+    let (mut child, recorder) = match args.cmd.as_slice() {
+        [] => (None, recorder),
+        cmd => match child::start(cmd, sink.is_named()) {
+            Ok(child) => (Some(child), recorder),
+            Err(error) => {
+                if let Some(recorder) = recorder {
+                    recorder.abandon();
+                }
+                return Err(error.into());
+            }
+        },
     };
     let kept = probes
         .drop_privileges()
@@ -88,12 +110,15 @@ async fn watch(cli: &Cli, args: &cli::Capture, sink: &mut Sink) -> Result<u8> {
         }
     );
 
-    let host = host();
     let mut view = View {
         progress: !cli.quiet && std::io::stderr().is_terminal(),
         ndjson: args.format == Format::Ndjson,
         previous: None,
         events: Vec::new(),
+        keep_events: args.events.is_some_and(|n| n > 0),
+        recorder,
+        unrecorded: Vec::new(),
+        record_failed: false,
         sink,
     };
     if view.ndjson {
@@ -128,6 +153,8 @@ async fn watch(cli: &Cli, args: &cli::Capture, sink: &mut Sink) -> Result<u8> {
     if view.progress {
         eprint!("\r\x1b[K");
     }
+    view.record(&last);
+    view.finish_recording();
     let window = Window::new(start, last.elapsed);
     let capture = Capture::between(&host, window, None, &last, &view.events);
     match args.format {
@@ -139,7 +166,21 @@ async fn watch(cli: &Cli, args: &cli::Capture, sink: &mut Sink) -> Result<u8> {
         Format::Ndjson => ndjson::report(view.sink, &capture)?,
     }
     view.sink.flush()?;
-    Ok(code)
+    Ok(if view.record_failed && code == 0 {
+        1
+    } else {
+        code
+    })
+}
+
+fn header(host: &Host, start: SystemTime, args: &cli::Capture) -> Header {
+    Header {
+        pinscope: env!("CARGO_PKG_VERSION").to_owned(),
+        host: host.clone(),
+        start: humantime::format_rfc3339_millis(start).to_string(),
+        interval: args.interval.0.as_secs_f64(),
+        events_asked: args.events.is_some_and(|n| n > 0),
+    }
 }
 
 /// Waits for what ends the capture, looking at each interval.
@@ -185,6 +226,12 @@ struct View<'a> {
     ndjson: bool,
     previous: Option<Snapshot>,
     events: Vec<Event>,
+    /// Whether the report has them.
+    keep_events: bool,
+    recorder: Option<Writer>,
+    /// Events that the recording doesn't have yet.
+    unrecorded: Vec<Event>,
+    record_failed: bool,
     sink: &'a mut Sink,
 }
 
@@ -192,11 +239,12 @@ impl View<'_> {
     fn look(&mut self, probes: &mut Probes) -> Result<()> {
         probes.forward_log();
         self.collect(probes)?;
-        if !self.progress && !self.ndjson {
+        if !self.progress && !self.ndjson && self.recorder.is_none() {
             // Nobody looks: counts are read once, at the end.
             return Ok(probes.learn_names()?);
         }
         let now = probes.snapshot()?;
+        self.record(&now);
         if self.progress {
             let totals = Totals::between(None, &now);
             let line = progress::progress_line(Duration::from_secs_f64(now.elapsed), &totals);
@@ -214,17 +262,46 @@ impl View<'_> {
         Ok(())
     }
 
+    /// Adds a look to the recording. When that fails it is told at once, and the capture goes on.
+    fn record(&mut self, now: &Snapshot) {
+        if let Some(recorder) = &mut self.recorder
+            && let Err(error) = recorder.frame(now, &self.unrecorded)
+        {
+            self.give_up_recording(&error);
+        }
+        self.unrecorded.clear();
+    }
+
+    fn finish_recording(&mut self) {
+        if let Some(recorder) = self.recorder.take()
+            && let Err(error) = recorder.finish()
+        {
+            self.give_up_recording(&error);
+        }
+    }
+
+    fn give_up_recording(&mut self, error: &RecordError) {
+        eprintln!(
+            "pinscope: {error}; what it holds so far can be read, and the capture goes on without it"
+        );
+        self.recorder = None;
+        self.record_failed = true;
+    }
+
     fn collect(&mut self, probes: &mut Probes) -> Result<()> {
         loop {
             let events = probes.events(MAX_EVENTS);
             if events.is_empty() {
                 return Ok(());
             }
+            if self.recorder.is_some() {
+                self.unrecorded.extend(events.iter().cloned());
+            }
             if self.ndjson {
-                for event in &events {
+                for event in events.iter().filter(|_| self.keep_events) {
                     ndjson::event(self.sink, event)?;
                 }
-            } else {
+            } else if self.keep_events {
                 // Their number in the report is what was carried out, budget by budget.
                 self.events.extend(events);
             }

@@ -12,15 +12,17 @@ use super::output::{self, Sink};
 use crate::{
     cli::{Cli, Report, ReportFormat},
     faces,
+    model::{Capture, Interval, Window},
+    recording::{Frames, Recording, is_recording},
+    snapshot::{Event, Snapshot},
 };
 
 /// The largest capture that is read: ten thousand groups are some MiB.
 const MAX_BYTES: u64 = 256 << 20;
 
 pub(super) fn run(cli: &Cli, args: &Report) -> Result<u8> {
-    let name = args.file.display();
-    let text = read(&args.file).with_context(|| format!("cannot read {name}"))?;
-    let capture = faces::json::read(&text).with_context(|| format!("cannot read {name}"))?;
+    let html = args.format == ReportFormat::Html;
+    let (capture, timeline) = open(&args.file)?.report(html)?;
     let mut sink = Sink::open(args.output.as_deref())?;
     let mut bytes = Vec::new();
     match args.format {
@@ -29,25 +31,98 @@ pub(super) fn run(cli: &Cli, args: &Report) -> Result<u8> {
             faces::text::write(&mut bytes, &capture, &style)?;
         }
         ReportFormat::Json => faces::json::write(&mut bytes, &capture)?,
-        ReportFormat::Html => bytes = faces::html::page(&capture, &[]).into_bytes(),
+        ReportFormat::Html => bytes = faces::html::page(&capture, &timeline).into_bytes(),
     }
     sink.write_all(&bytes)?;
     sink.finish()?;
     Ok(0)
 }
 
-fn read(path: &Path) -> Result<String> {
-    let mut text = String::new();
-    let mut limited: Box<dyn Read> = if path == Path::new("-") {
-        Box::new(io::stdin().take(MAX_BYTES + 1))
+/// What was read: a recording, or a capture's JSON.
+pub(super) enum Opened {
+    /// The looks of a recording.
+    Recording(Box<Recording>),
+    /// One capture, without what led up to it.
+    Capture(Box<Capture>),
+}
+
+impl Opened {
+    /// The capture as it was printed, and, if wanted, its intervals.
+    pub(super) fn report(&self, timeline: bool) -> Result<(Capture, Vec<Interval>)> {
+        match self {
+            Opened::Capture(capture) => Ok(((**capture).clone(), Vec::new())),
+            Opened::Recording(recording) => report_of(recording, timeline),
+        }
+    }
+}
+
+/// The same report as the capture itself printed: from the last look, and the events of all.
+fn report_of(recording: &Recording, timeline: bool) -> Result<(Capture, Vec<Interval>)> {
+    let events_asked = recording.header().events_asked;
+    let last = recording.count() - 1;
+    let mut events: Vec<Event> = Vec::new();
+    let mut intervals = Vec::new();
+    let mut previous: Option<Snapshot> = None;
+    let from = if events_asked || timeline { 0 } else { last };
+    for index in from..=last {
+        let frame = recording.frame(index).map_err(anyhow::Error::msg)?;
+        if events_asked {
+            events.extend(frame.events);
+        }
+        if timeline {
+            intervals.push(Interval::new(None, previous.as_ref(), &frame.snapshot));
+        }
+        previous = Some(frame.snapshot);
+    }
+    let last = previous.context("the recording holds no look")?;
+    let window = Window::new(recording.start(), last.elapsed);
+    let capture = Capture::between(recording.host(), window, None, &last, &events);
+    Ok((capture, intervals))
+}
+
+/// Opens a recording or a capture; `-` is stdin. What a recording lacks is said on stderr.
+pub(super) fn open(path: &Path) -> Result<Opened> {
+    let name = path.display();
+    let cannot = || format!("cannot read {name}");
+    let recording = if path == Path::new("-") {
+        let bytes = bounded(io::stdin()).with_context(cannot)?;
+        if !is_recording(&bytes) {
+            return capture(bytes).with_context(cannot);
+        }
+        Recording::from_bytes(bytes)
     } else {
-        Box::new(fs::File::open(path)?.take(MAX_BYTES + 1))
+        let mut file = fs::File::open(path).with_context(cannot)?;
+        let mut start = Vec::new();
+        (&mut file)
+            .take(16)
+            .read_to_end(&mut start)
+            .with_context(cannot)?;
+        if !is_recording(&start) {
+            let rest = io::Cursor::new(start).chain(file);
+            return capture(bounded(rest).with_context(cannot)?).with_context(cannot);
+        }
+        Recording::open(path)
     };
-    limited.read_to_string(&mut text)?;
+    let recording = recording.with_context(cannot)?;
+    if let Some(why) = recording.incomplete() {
+        eprintln!("pinscope: {name} is incomplete: {why}");
+    }
+    Ok(Opened::Recording(Box::new(recording)))
+}
+
+fn capture(bytes: Vec<u8>) -> Result<Opened> {
+    let text =
+        String::from_utf8(bytes).context("neither a recording nor text, so no capture either")?;
+    Ok(Opened::Capture(Box::new(faces::json::read(&text)?)))
+}
+
+fn bounded(from: impl Read) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     anyhow::ensure!(
-        text.len() as u64 <= MAX_BYTES,
+        bytes.len() as u64 <= MAX_BYTES,
         "it is larger than {} MiB: no capture is",
         MAX_BYTES >> 20
     );
-    Ok(text)
+    Ok(bytes)
 }

@@ -1,0 +1,203 @@
+//! A frame as a recording keeps it: JSON, in words and values, so that it outlives the numbers
+//! and buckets of the version that wrote it. Every key that came later has a default.
+
+use std::collections::BTreeMap;
+
+use probe_ebpf::{Memory, Reclaimer, Verdict, hist};
+use serde::{Deserialize, Serialize};
+
+use super::Frame;
+use crate::snapshot::{
+    Counts, Event, Group, Histogram, HookStatus, Lost, LostCounts, Process, SelfCost, Snapshot,
+    Subscriber,
+};
+
+/// The most buckets, groups and rows of anything that a file is believed.
+const MAX_ROWS: usize = 1 << 20;
+
+#[derive(Serialize, Deserialize)]
+struct StoredGroup {
+    reclaimer: String,
+    memory: String,
+    order: u8,
+    victim: Option<Process>,
+    by_verdict: BTreeMap<String, Counts>,
+}
+
+/// Buckets by the smallest value that they count.
+#[derive(Serialize, Deserialize)]
+struct StoredHistogram {
+    sum: u64,
+    min: Option<u64>,
+    max: Option<u64>,
+    buckets: Vec<(u64, u64)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredFrame {
+    elapsed: f64,
+    groups: Vec<StoredGroup>,
+    victims: Option<Vec<(Process, Lost)>>,
+    subscribers: Option<Vec<Subscriber>>,
+    unmap_ns: BTreeMap<String, StoredHistogram>,
+    notifier_ns: Option<BTreeMap<String, StoredHistogram>>,
+    excess: StoredHistogram,
+    per_folio: StoredHistogram,
+    hooks: Vec<HookStatus>,
+    #[serde(default)]
+    lost: LostCounts,
+    #[serde(default)]
+    in_flight: u64,
+    #[serde(default)]
+    cost: SelfCost,
+    #[serde(default)]
+    events: Vec<Event>,
+}
+
+fn histogram(h: &Histogram) -> StoredHistogram {
+    StoredHistogram {
+        sum: h.sum,
+        min: h.min,
+        max: h.max,
+        buckets: h
+            .buckets
+            .iter()
+            .take(hist::BUCKETS)
+            .enumerate()
+            .filter(|(_, n)| **n > 0)
+            .map(|(bucket, n)| (hist::lower(bucket), *n))
+            .collect(),
+    }
+}
+
+impl StoredHistogram {
+    fn read(&self) -> Histogram {
+        let mut buckets = Vec::new();
+        for &(lower, n) in &self.buckets {
+            let bucket = hist::bucket_of(lower);
+            if buckets.len() <= bucket {
+                buckets.resize(bucket + 1, 0u64);
+            }
+            buckets[bucket] = buckets[bucket].saturating_add(n);
+        }
+        Histogram {
+            sum: self.sum,
+            min: self.min,
+            max: self.max,
+            buckets,
+        }
+    }
+}
+
+fn by_verdict(all: &BTreeMap<Verdict, Histogram>) -> BTreeMap<String, StoredHistogram> {
+    all.iter()
+        .map(|(v, h)| (v.name().to_owned(), histogram(h)))
+        .collect()
+}
+
+fn read_by_verdict(
+    all: &BTreeMap<String, StoredHistogram>,
+) -> Result<BTreeMap<Verdict, Histogram>, String> {
+    all.iter()
+        .map(|(word, h)| Ok((verdict(word)?, h.read())))
+        .collect()
+}
+
+fn verdict(word: &str) -> Result<Verdict, String> {
+    Verdict::ALL
+        .into_iter()
+        .find(|v| v.name() == word)
+        .ok_or_else(|| format!("it has the verdict {word:?}, which this pinscope doesn't know"))
+}
+
+/// A word that a newer version may have added; its counts are kept, under `unknown`.
+fn reclaimer(word: &str) -> Reclaimer {
+    let all = Reclaimer::ALL.into_iter();
+    all.into_iter()
+        .find(|r| r.name() == word)
+        .unwrap_or(Reclaimer::Unknown)
+}
+
+fn memory(word: &str) -> Memory {
+    let all = Memory::ALL.into_iter();
+    all.into_iter()
+        .find(|m| m.name() == word)
+        .unwrap_or(Memory::Unknown)
+}
+
+/// A frame in bytes.
+pub(super) fn write(snapshot: &Snapshot, events: &[Event]) -> Result<Vec<u8>, String> {
+    let s = snapshot;
+    let stored = StoredFrame {
+        elapsed: s.elapsed,
+        groups: s
+            .groups
+            .iter()
+            .map(|(g, counts)| StoredGroup {
+                reclaimer: g.reclaimer.name().to_owned(),
+                memory: g.memory.name().to_owned(),
+                order: g.order,
+                victim: g.victim.clone(),
+                by_verdict: Verdict::ALL
+                    .into_iter()
+                    .zip(counts)
+                    .filter(|(_, c)| **c != Counts::default())
+                    .map(|(v, c)| (v.name().to_owned(), *c))
+                    .collect(),
+            })
+            .collect(),
+        victims: s.victims.clone(),
+        subscribers: s.subscribers.clone(),
+        unmap_ns: by_verdict(&s.unmap_ns),
+        notifier_ns: s.notifier_ns.as_ref().map(by_verdict),
+        excess: histogram(&s.excess),
+        per_folio: histogram(&s.per_folio),
+        hooks: s.hooks.clone(),
+        lost: s.lost,
+        in_flight: s.in_flight,
+        cost: s.cost,
+        events: events.to_vec(),
+    };
+    serde_json::to_vec(&stored).map_err(|e| e.to_string())
+}
+
+/// A frame from bytes.
+pub(super) fn read(bytes: &[u8]) -> Result<Frame, String> {
+    let s: StoredFrame =
+        serde_json::from_slice(bytes).map_err(|e| format!("a block can't be understood: {e}"))?;
+    if s.groups.len() > MAX_ROWS {
+        return Err("it has more groups than any kernel side keeps".into());
+    }
+    let mut groups = Vec::with_capacity(s.groups.len());
+    for g in s.groups {
+        let mut counts = [Counts::default(); Verdict::COUNT];
+        for (word, c) in &g.by_verdict {
+            counts[verdict(word)? as usize].add(c);
+        }
+        let group = Group {
+            reclaimer: reclaimer(&g.reclaimer),
+            memory: memory(&g.memory),
+            order: g.order,
+            victim: g.victim,
+        };
+        groups.push((group, counts));
+    }
+    let snapshot = Snapshot {
+        elapsed: s.elapsed,
+        groups,
+        victims: s.victims,
+        subscribers: s.subscribers,
+        unmap_ns: read_by_verdict(&s.unmap_ns)?,
+        notifier_ns: s.notifier_ns.as_ref().map(read_by_verdict).transpose()?,
+        excess: s.excess.read(),
+        per_folio: s.per_folio.read(),
+        hooks: s.hooks,
+        lost: s.lost,
+        in_flight: s.in_flight,
+        cost: s.cost,
+    };
+    Ok(Frame {
+        snapshot,
+        events: s.events,
+    })
+}
