@@ -13,20 +13,15 @@ use crate::kernel::hooks::{AttachMode, HookOverride};
 /// the process faults it all back in, and nothing was freed. pinscope counts it: how much,
 /// whose memory, who was reclaiming, and what it cost.
 #[derive(Debug, Parser)]
-#[command(
-    name = "pinscope",
-    version,
-    max_term_width = 100,
-    subcommand_required = true
-)]
+#[command(name = "pinscope", version, max_term_width = 100)]
 #[command(
     after_help = "Exit status: 0 done; 1 failed; 2 usage; 77 this machine can't run it; \
                         with CMD its own, 124 when the duration ended it."
 )]
 pub struct Cli {
-    /// What to do.
+    /// What to do; without one, on a terminal: the live dashboard.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
 
     /// More about what pinscope does, on stderr; twice: with the end of the verifier's log.
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
@@ -60,6 +55,8 @@ pub enum Color {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Show it live, on a terminal; or a recording, as if it were.
+    Live(Live),
     /// Watch the whole host for a while, or while CMD runs, and report.
     Capture(Capture),
     /// Say what this kernel and these privileges allow, hook by hook.
@@ -102,6 +99,26 @@ pub struct Hooking {
     /// Forward what the probes themselves have to say (aya-log) to stderr.
     #[arg(long)]
     pub probe_log: bool,
+}
+
+/// `pinscope live`.
+#[derive(Args, Debug)]
+pub struct Live {
+    /// How often to look.
+    #[arg(short, long, value_name = "TIME", default_value = "1s")]
+    pub interval: Time,
+
+    /// Show a recording of `capture --record`; needs no privileges.
+    #[arg(long, value_name = "RECORDING")]
+    pub replay: Option<PathBuf>,
+
+    /// Carry out single futile unmaps, at most N for each CPU and second.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub events: u32,
+
+    /// How to hook.
+    #[command(flatten)]
+    pub hooking: Hooking,
 }
 
 /// `pinscope capture`.

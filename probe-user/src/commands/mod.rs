@@ -3,9 +3,11 @@
 mod capture;
 mod child;
 mod doctor;
+mod live;
 mod output;
 mod report;
 mod selftest;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -24,7 +26,11 @@ pub const TIMED_OUT: u8 = 124;
 
 /// Carries out the command line and says how the process is to exit.
 pub fn run(cli: &Cli) -> ExitCode {
-    let outcome = match &cli.command {
+    let Some(command) = &cli.command else {
+        return exit(live::default(cli));
+    };
+    exit(match command {
+        Command::Live(args) => live::run(cli, args),
         Command::Capture(args) => capture::run(cli, args),
         Command::Doctor(args) => doctor::run(cli, args),
         Command::Selftest(args) => selftest::run(cli, args),
@@ -46,7 +52,10 @@ pub fn run(cli: &Cli) -> ExitCode {
             pages,
             rounds,
         } => selftest::provoke(scenario, *pages, *rounds),
-    };
+    })
+}
+
+fn exit(outcome: anyhow::Result<u8>) -> ExitCode {
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

@@ -2,6 +2,7 @@
 //!
 //! Faces read the [`crate::model`] and nothing else, and write where they are told to.
 
+pub mod dashboard;
 pub mod doctor;
 pub mod html;
 pub mod json;
