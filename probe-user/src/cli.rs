@@ -65,6 +65,8 @@ pub enum Command {
     Selftest(Selftest),
     /// Print a capture's report again from its recording, JSON or NDJSON.
     Report(Report),
+    /// Say what changed between two captures, in rates, with the noise in mind.
+    Diff(Diff),
     /// Print the completion script for a shell.
     Completions {
         /// The shell.
@@ -234,6 +236,25 @@ pub struct Report {
     /// What to print.
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: ReportFormat,
+
+    /// Where to print it; `-` is stdout.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `pinscope diff`.
+#[derive(Args, Debug)]
+pub struct Diff {
+    /// What to compare: a recording, or what `capture --format json` or `ndjson` wrote; `-` is
+    /// stdin.
+    pub a: PathBuf,
+
+    /// With what.
+    pub b: PathBuf,
+
+    /// What to print.
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: TextOrJson,
 
     /// Where to print it; `-` is stdout.
     #[arg(short, long, value_name = "FILE")]

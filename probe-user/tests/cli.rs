@@ -25,7 +25,6 @@ fn said(output: &Output) -> String {
 fn bad_arguments_are_usage_errors() {
     for args in [
         &["nosuch"][..],
-        &[],
         &["capture", "-d", "soon"],
         &["capture", "-d", "5"],
         &["capture", "-d", "0s"],

@@ -75,6 +75,9 @@ fn missing(purposes: &[For]) -> Result<BTreeSet<&'static str>> {
             need(program("c++"), &["g++"]);
         }
     }
+    if purposes.contains(&For::Checks) {
+        need(program("tmux"), &["tmux"]);
+    }
     if purposes.contains(&For::Guests) {
         need(program("qemu-system-x86_64"), &["qemu-system-x86"]);
         need(static_busybox(), &["busybox-static"]);

@@ -133,6 +133,8 @@ fn on_host(steps: &mut Steps) {
     steps.counted("advisories", advisories);
     steps.counted("host tests", || {
         let mut command = sh::cargo();
+        // Setup has brought what the tests use: one that isn't found is a failure.
+        command.env("PINSCOPE_REQUIRE_TOOLS", "1");
         command.args(["test", "--workspace", "--no-fail-fast"]);
         let (text, success) = streamed(with_object(&mut command)?)?;
         Ok(Counts::of_run(&text, success))

@@ -92,7 +92,7 @@ async fn watch(cli: &Cli, args: &cli::Capture, sink: &mut Sink) -> Result<u8> {
                 if let Some(recorder) = recorder {
                     recorder.abandon();
                 }
-                return Err(error.into());
+                return Err(error);
             }
         },
     };

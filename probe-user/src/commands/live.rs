@@ -188,7 +188,16 @@ fn step(screen: &mut Screen, dashboard: &mut Dashboard, until: Duration) -> Resu
     if screen.ended() {
         return Ok(Step::Quit);
     }
-    if !crossterm::event::poll(until.min(PATIENCE)).context("the terminal is lost")? {
+    // For the test that a panic gives the terminal back; not in what is handed out.
+    #[cfg(debug_assertions)]
+    #[expect(clippy::panic, reason = "a panic is what is tested")]
+    if std::env::var_os("PINSCOPE_TEST_PANIC").is_some() {
+        panic!("as PINSCOPE_TEST_PANIC asks for");
+    }
+    if !screen
+        .wait(until.min(PATIENCE))
+        .context("the terminal is lost")?
+    {
         return Ok(Step::Go(None));
     }
     let input = crossterm::event::read().context("the terminal is lost")?;

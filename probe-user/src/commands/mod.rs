@@ -2,6 +2,7 @@
 
 mod capture;
 mod child;
+mod diff;
 mod doctor;
 mod live;
 mod output;
@@ -34,6 +35,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Capture(args) => capture::run(cli, args),
         Command::Doctor(args) => doctor::run(cli, args),
         Command::Selftest(args) => selftest::run(cli, args),
+        Command::Diff(args) => diff::run(cli, args),
         Command::Report(args) => report::run(cli, args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

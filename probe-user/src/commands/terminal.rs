@@ -1,19 +1,29 @@
 //! The terminal, taken over for the dashboard and given back however it ends.
 
 use std::{
-    io::{self, Stdout, stdout},
+    io::{self, Stdout, stdin, stdout},
+    os::fd::AsFd,
     sync::{
         Arc, Once,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
+    time::Duration,
 };
 
 use crossterm::{
     cursor, execute,
     terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
 };
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ratatui::{Terminal, backend::CrosstermBackend};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM},
+    iterator::Signals,
+};
+
+/// How long a signal waits for the dashboard to leave by itself.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Whether the terminal is taken over right now.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -47,9 +57,20 @@ impl Screen {
             }));
         });
         let ended = Arc::new(AtomicBool::new(false));
-        for signal in [SIGTERM, SIGHUP, SIGINT, SIGQUIT] {
-            signal_hook::flag::register(signal, Arc::clone(&ended))?;
-        }
+        let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGQUIT])?;
+        let flag = Arc::clone(&ended);
+        thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                if signals.forever().next().is_some() {
+                    flag.store(true, Ordering::SeqCst);
+                    // A terminal that goes at the wrong moment leaves crossterm reading it for
+                    // ever. The probes go with the process.
+                    thread::sleep(GRACE);
+                    restore();
+                    std::process::exit(0);
+                }
+            })?;
         TAKEN.store(true, Ordering::SeqCst);
         let taken = (|| {
             enable_raw_mode()?;
@@ -61,6 +82,30 @@ impl Screen {
             Err(error) => {
                 restore();
                 Err(error)
+            }
+        }
+    }
+
+    /// Waits until something was typed, resized or signalled, but no longer than `patience`;
+    /// says whether to read an event. An error says that the terminal is gone: crossterm, asked
+    /// for an event then, would read nothing for ever.
+    pub(super) fn wait(&self, patience: Duration) -> io::Result<bool> {
+        if crossterm::event::poll(Duration::ZERO)? {
+            return Ok(true);
+        }
+        let input = stdin();
+        let mut fds = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
+        let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+        match poll(&mut fds, patience) {
+            // A resize is a signal.
+            Err(nix::errno::Errno::EINTR) => crossterm::event::poll(Duration::ZERO),
+            Err(error) => Err(error.into()),
+            Ok(_) => {
+                let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
+                if fds[0].revents().is_some_and(|r| r.intersects(gone)) {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                crossterm::event::poll(Duration::ZERO)
             }
         }
     }

@@ -5,7 +5,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::model::{Capture, DoctorReport, capture::SCHEMA};
+use crate::model::{Capture, Diff, DoctorReport, capture::SCHEMA};
 
 /// Why a text isn't a capture.
 #[derive(Debug, Error)]
@@ -38,6 +38,14 @@ pub fn write(out: &mut impl io::Write, capture: &Capture) -> io::Result<()> {
 /// Those of the writer.
 pub fn write_doctor(out: &mut impl io::Write, report: &DoctorReport) -> io::Result<()> {
     pretty(out, report)
+}
+
+/// Writes a comparison, indented, with a line break at the end.
+///
+/// # Errors
+/// Those of the writer.
+pub fn write_diff(out: &mut impl io::Write, diff: &Diff) -> io::Result<()> {
+    pretty(out, diff)
 }
 
 fn pretty(out: &mut impl io::Write, value: &impl Serialize) -> io::Result<()> {

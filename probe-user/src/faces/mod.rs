@@ -3,6 +3,7 @@
 //! Faces read the [`crate::model`] and nothing else, and write where they are told to.
 
 pub mod dashboard;
+pub mod diff;
 pub mod doctor;
 pub mod html;
 pub mod json;

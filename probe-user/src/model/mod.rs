@@ -4,6 +4,8 @@
 pub mod answer;
 pub mod by_verdict;
 pub mod capture;
+pub mod diff;
+pub mod diff_say;
 pub mod doctor;
 pub mod event;
 pub mod findings;
@@ -11,6 +13,7 @@ pub mod histogram;
 pub mod history;
 pub mod interval;
 pub mod measured;
+pub mod noise;
 pub mod say;
 
 mod between;
@@ -24,6 +27,7 @@ pub use capture::{
     Accuracy, Capture, Group, Histograms, LostReport, Notifier, Subscriber, Tally, Unmaps,
     VerdictTotal, Victim, Who, Window,
 };
+pub use diff::{Diff, Subject};
 pub use doctor::{Check, DoctorReport, Outcome, SelftestRow};
 pub use event::EventRecord;
 pub use findings::{Finding, Severity};

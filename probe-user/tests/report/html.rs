@@ -37,7 +37,7 @@ fn well_formed(page: &str) {
     let text = format!("{}{rest}", body.0);
     let mut open: Vec<&str> = Vec::new();
     for piece in text.split('<').skip(1) {
-        let (tag, _) = piece.split_once('>').expect("a tag without an end");
+        let (tag, _) = piece.split_once('>').unwrap();
         let name = tag.split_whitespace().next().unwrap();
         if let Some(name) = name.strip_prefix('/') {
             assert_eq!(open.pop(), Some(name), "closed out of order");

@@ -532,7 +532,7 @@ impl Dashboard {
             })
             .collect();
         lines.extend(drawings::heat_map(
-            columns.iter().copied(),
+            &columns.iter().copied(),
             unit,
             w,
             rows - 1,

@@ -79,7 +79,7 @@ pub(super) fn distribution(
 /// A heat map: a column for each look, the newest to the right; a row for each power of two, the
 /// largest on top.
 pub(super) fn heat_map<'a>(
-    columns: impl ExactSizeIterator<Item = &'a Column> + Clone,
+    columns: &(impl ExactSizeIterator<Item = &'a Column> + Clone),
     unit: Unit,
     width: usize,
     height: usize,

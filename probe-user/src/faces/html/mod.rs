@@ -108,6 +108,7 @@ fn tiles(capture: &Capture) -> Markup {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "each is made for the call")]
 fn tile(what: &str, value: Option<String>, note: Option<String>) -> Markup {
     html! {
         div.tile {

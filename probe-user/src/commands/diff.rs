@@ -1,0 +1,48 @@
+//! `pinscope diff`: two captures compared.
+
+use std::{io::Write, path::Path};
+
+use anyhow::{Result, ensure};
+
+use super::{
+    output::{self, Sink},
+    report,
+};
+use crate::{
+    cli::{Cli, Diff as Args, TextOrJson},
+    faces,
+    model::{Diff, Subject},
+};
+
+pub(super) fn run(cli: &Cli, args: &Args) -> Result<u8> {
+    let stdin = Path::new("-");
+    ensure!(
+        args.a != stdin || args.b != stdin,
+        "only one of the two can come from stdin"
+    );
+    let (a, looks_a) = report::open(&args.a)?.report(true)?;
+    let (b, looks_b) = report::open(&args.b)?.report(true)?;
+    let (name_a, name_b) = (args.a.display().to_string(), args.b.display().to_string());
+    let diff = Diff::of(
+        Subject {
+            name: &name_a,
+            capture: &a,
+            looks: &looks_a,
+        },
+        Subject {
+            name: &name_b,
+            capture: &b,
+            looks: &looks_b,
+        },
+    );
+    let mut sink = Sink::open(args.output.as_deref())?;
+    match args.format {
+        TextOrJson::Text => {
+            let style = output::style(cli, sink.is_terminal());
+            sink.write_all(faces::diff::text(&diff, &style).as_bytes())?;
+        }
+        TextOrJson::Json => faces::json::write_diff(&mut sink, &diff)?,
+    }
+    sink.finish()?;
+    Ok(0)
+}
