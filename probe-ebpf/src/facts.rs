@@ -17,6 +17,20 @@ pub enum LargeMapcount {
     PerPage = 1,
 }
 
+/// What victims are kept by, and with them the groups. Processes come and go: whoever counts
+/// for weeks keeps to what is bounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[repr(u32)]
+pub enum VictimsBy {
+    /// Each process by itself.
+    #[default]
+    Process = 0,
+    /// All processes of a cgroup together: [`crate::maps::VictimKey`] holds its id.
+    Cgroup = 1,
+    /// Not at all.
+    Nothing = 2,
+}
+
 /// Offsets in bytes, flag bits as masks. `folio` stands for `struct page` on 5.10, with the
 /// offsets of tail pages' fields counted from the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,13 +141,17 @@ pub struct KernelFacts {
     pub preemptible: u32,
     /// 1: follow how often each folio is unmapped in vain.
     pub follow_folios: u32,
+    /// What victims are kept by: a [`VictimsBy`].
+    pub victims_by: u32,
+    /// Zero.
+    pub pad: u32,
 }
 
 /// Pins of a small folio count this much each (`GUP_PIN_COUNTING_BIAS`, include/linux/mm.h:
 /// a macro, so not in BTF; the same since it came in 5.7).
 pub const GUP_PIN_COUNTING_BIAS: u32 = 1024;
 
-const _: () = assert!(core::mem::size_of::<KernelFacts>() == 40 + 40 * 4);
+const _: () = assert!(core::mem::size_of::<KernelFacts>() == 40 + 42 * 4);
 const _: () = assert!(core::mem::align_of::<KernelFacts>() == 8);
 
 impl KernelFacts {
@@ -184,5 +202,7 @@ impl KernelFacts {
         probe_log: 0,
         preemptible: 0,
         follow_folios: 0,
+        victims_by: VictimsBy::Process as u32,
+        pad: 0,
     };
 }

@@ -15,7 +15,7 @@ pub mod maps;
 pub mod verdict;
 pub mod words;
 
-pub use facts::KernelFacts;
+pub use facts::{KernelFacts, VictimsBy};
 pub use hist::Hist;
 pub use verdict::{Evidence, Verdict, decide};
 pub use words::{Hook, Memory, Reclaimer};

@@ -54,14 +54,16 @@ macro_rules! shared {
 
 shared! {
     /// A process that lost mappings. An mm's address may be used again after it is gone; with
-    /// the pid beside it the next owner is told apart.
+    /// the pid beside it the next owner is told apart. By cgroup
+    /// ([`crate::facts::VictimsBy::Cgroup`]) `mm` is 0, and `tgid` and `pad` are the lower and
+    /// the upper half of its id; by nothing all are 0.
     #[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub struct VictimKey {
         /// The address of the `mm_struct`; 0: unknown.
         pub mm: u64,
         /// The tgid of its owner; 0: the owner has gone, or isn't known.
         pub tgid: u32,
-        /// Zero.
+        /// Zero, but see above.
         pub pad: u32,
     }
     size 16

@@ -67,6 +67,8 @@ pub enum Command {
     Report(Report),
     /// Say what changed between two captures, in rates, with the noise in mind.
     Diff(Diff),
+    /// Give the counters to Prometheus, over HTTP.
+    Export(Export),
     /// Print the completion script for a shell.
     Completions {
         /// The shell.
@@ -259,6 +261,78 @@ pub struct Diff {
     /// Where to print it; `-` is stdout.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+/// `pinscope export`. A flag goes before the environment, that before the file, and that before
+/// what is built in.
+#[derive(Args, Debug)]
+pub struct Export {
+    /// Where to listen [default: 127.0.0.1:9723]. Sockets that systemd passes on go before.
+    #[arg(long, value_name = "ADDRESS:PORT", env = "PINSCOPE_LISTEN")]
+    pub listen: Option<std::net::SocketAddr>,
+
+    /// Listen where others than this host can reach it.
+    #[arg(long, value_name = "BOOL", env = "PINSCOPE_ALLOW_REMOTE", num_args = 0..=1,
+          require_equals = true, default_missing_value = "true")]
+    pub allow_remote: Option<bool>,
+
+    /// TLS and passwords, in the format of Prometheus' exporter-toolkit.
+    #[arg(long, value_name = "FILE", env = "PINSCOPE_WEB_CONFIG")]
+    pub web_config: Option<PathBuf>,
+
+    /// A configuration in TOML: the names of these flags with _ for -.
+    #[arg(long, value_name = "FILE", env = "PINSCOPE_CONFIG")]
+    pub config: Option<PathBuf>,
+
+    /// Check the configuration, say what would hold, and end: 0 if it is good, 2 if not.
+    #[arg(long)]
+    pub check_config: bool,
+
+    /// Count the N costliest cgroups by name, and all others as `other` [default: 0, none].
+    #[arg(long, value_name = "N", env = "PINSCOPE_CGROUPS")]
+    pub cgroups: Option<usize>,
+
+    /// Time series at most [default: 2000]; what is left out is counted.
+    #[arg(long, value_name = "N", env = "PINSCOPE_MAX_SERIES")]
+    pub max_series: Option<usize>,
+
+    /// Read the kernel at most this often [default: 1s]; scrapes in between get the same.
+    #[arg(long, value_name = "TIME", env = "PINSCOPE_INTERVAL")]
+    pub interval: Option<Time>,
+
+    /// Let the kernel time every run of the probes. It costs about a fifth of what they do.
+    #[arg(long, value_name = "BOOL", env = "PINSCOPE_SELF_COST", num_args = 0..=1,
+          require_equals = true, default_missing_value = "true")]
+    pub self_cost: Option<bool>,
+
+    /// Serve a recording of `capture --record`, look by look, in place of the live kernel: to
+    /// try a dashboard or an alert.
+    #[arg(long, value_name = "RECORDING")]
+    pub replay: Option<PathBuf>,
+
+    /// Push the same to an OpenTelemetry collector: the address of its OTLP/HTTP metrics
+    /// endpoint, such as http://127.0.0.1:4318/v1/metrics.
+    #[cfg(feature = "otlp")]
+    #[arg(long, value_name = "URL", env = "PINSCOPE_OTLP")]
+    pub otlp: Option<String>,
+
+    /// How often to push [default: 60s].
+    #[cfg(feature = "otlp")]
+    #[arg(long, value_name = "TIME", env = "PINSCOPE_OTLP_INTERVAL")]
+    pub otlp_interval: Option<Time>,
+
+    /// How to attach to kernel functions [default: auto].
+    #[arg(long, value_enum, value_name = "HOW", env = "PINSCOPE_ATTACH")]
+    pub attach: Option<AttachMode>,
+
+    /// Leave a hook out, insist on it, or attach it to another symbol; may be given several
+    /// times.
+    #[arg(long, value_name = "HOOK=off|on|SYMBOL")]
+    pub hook: Vec<HookOverride>,
+
+    /// Forward what the probes themselves have to say (aya-log) to stderr.
+    #[arg(long)]
+    pub probe_log: bool,
 }
 
 /// What a capture is printed as again.

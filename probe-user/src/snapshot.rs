@@ -239,6 +239,17 @@ pub struct SelfCost {
     pub rss_bytes: Option<u64>,
 }
 
+/// Runs of one BPF program.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProgramRuns {
+    /// Its name.
+    pub name: String,
+    /// Seconds in it.
+    pub seconds: f64,
+    /// How often it ran.
+    pub runs: u64,
+}
+
 /// Everything counted up to one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {

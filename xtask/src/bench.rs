@@ -13,6 +13,7 @@ use anyhow::{Result, bail};
 
 use crate::qemu::Accel;
 use crate::stream::{Buffer, Lines};
+use crate::tools_disk::Tool;
 use crate::{ebpf, kernels, setup, sh, user, vm};
 
 /// What a benchmark compares.
@@ -37,9 +38,10 @@ struct Bench {
     cpus: u32,
     /// Emulated with a clock that counts instructions.
     counted: bool,
-    /// Run by the guest's shell, with its name in `BENCH`, and `pinscope`, `workload` and (if wanted) `bpftrace` on PATH.
+    /// Run by the guest's shell, with its name in `BENCH`, and `pinscope`, `workload` and the
+    /// tools on PATH.
     script: &'static str,
-    bpftrace: bool,
+    tools: &'static [Tool],
     ratios: &'static [Ratio],
 }
 
@@ -58,7 +60,7 @@ const COST: Bench = Bench {
     cpus: 2,
     counted: false,
     script: include_str!("guest/bench-cost.sh"),
-    bpftrace: true,
+    tools: &[Tool::Bpftrace],
     ratios: &[
         added("pinscope"),
         added("pinscope-kprobe"),
@@ -86,7 +88,7 @@ const BENCHES: &[Bench] = &[
         cpus: 2,
         counted: false,
         script: include_str!("guest/bench-start.sh"),
-        bpftrace: false,
+        tools: &[],
         ratios: &[Ratio::Plain {
             of: "attach-kprobe",
             to: "attach-auto",
@@ -99,7 +101,7 @@ const BENCHES: &[Bench] = &[
         cpus: 2,
         counted: false,
         script: include_str!("guest/bench-noise.sh"),
-        bpftrace: false,
+        tools: &[],
         ratios: &[Ratio::Plain { of: "a", to: "b" }],
     },
 ];
@@ -136,12 +138,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         .filter(|b| args.names.is_empty() || args.names.iter().any(|n| n == b.name))
         .collect();
     let mut purposes = vec![setup::For::Build, setup::For::Guests];
-    purposes.extend(
-        chosen
-            .iter()
-            .any(|b| b.bpftrace)
-            .then_some(setup::For::Bench),
-    );
+    let tools = chosen.iter().flat_map(|b| b.tools);
+    purposes.extend(tools.map(|t| setup::For::Tool(*t)));
     setup::ready(&purposes)?;
     ebpf::build()?;
     let programs = user::build()?;
@@ -160,7 +158,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         );
         spec.files = programs.files();
         spec.cpus = bench.cpus;
-        spec.bpftrace = bench.bpftrace;
+        spec.tools = bench.tools.to_vec();
         spec.accel = bench.counted.then_some(Accel::Icount);
         spec.timeout = Duration::from_secs(1800);
         sh::progress(&format!(
@@ -321,7 +319,7 @@ mod tests {
             cpus: 2,
             counted: false,
             script: "",
-            bpftrace: false,
+            tools: &[],
             ratios,
         };
         let times = times(TEXT, "cost");

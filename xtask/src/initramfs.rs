@@ -64,7 +64,7 @@ pub(crate) struct Contents<'a> {
     /// Programs and files.
     pub(crate) files: &'a [GuestFile],
     /// Scripts of our own: path and text.
-    pub(crate) scripts: &'a [(&'a str, String)],
+    pub(crate) scripts: &'a [(String, String)],
     /// The command and its arguments.
     pub(crate) command: &'a [OsString],
     /// Marks a stream's end.

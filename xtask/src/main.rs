@@ -90,9 +90,9 @@ struct VmArgs {
     /// How the processors run (default: $PINSCOPE_ACCEL, or tcg)
     #[arg(long, value_enum)]
     accel: Option<qemu::Accel>,
-    /// Put this machine's bpftrace into the guest
-    #[arg(long)]
-    bpftrace: bool,
+    /// Put this program of this machine into the guest; may be given several times
+    #[arg(long, value_enum, value_name = "NAME")]
+    tool: Vec<tools_disk::Tool>,
     /// Take the programs as they were built last
     #[arg(long)]
     no_build: bool,
@@ -174,7 +174,7 @@ fn run_vm(args: VmArgs) -> Result<ExitCode> {
     enter_root()?;
     let mut purposes = vec![setup::For::Guests];
     purposes.extend((!args.no_build).then_some(setup::For::Build));
-    purposes.extend(args.bpftrace.then_some(setup::For::Bench));
+    purposes.extend(args.tool.iter().map(|t| setup::For::Tool(*t)));
     setup::ready(&purposes)?;
     let programs = if args.no_build {
         user::built()
@@ -194,7 +194,7 @@ fn run_vm(args: VmArgs) -> Result<ExitCode> {
         append: args.append,
         timeout: Duration::from_secs(args.timeout),
         swap: args.swap,
-        bpftrace: args.bpftrace,
+        tools: args.tool,
         accel: args.accel,
         command: args.command,
     };

@@ -200,11 +200,11 @@ pub(crate) fn command(
     let ext4 = run.disk("ext4", EXT4_BYTES)?;
     make_ext4(&ext4, None)?;
     disk(&mut q, "pinscope-ext4", &ext4, false);
-    if spec.bpftrace {
+    if !spec.tools.is_empty() {
         disk(
             &mut q,
             "pinscope-tools",
-            &crate::tools_disk::bpftrace()?,
+            &crate::tools_disk::image(&spec.tools)?,
             true,
         );
     }

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::tools_disk::Tool;
 use crate::{apt, ebpf, initramfs, sh};
 
 /// The version of cargo-deny that tests run.
@@ -23,8 +24,8 @@ pub(crate) enum For {
     Checks,
     /// Boot guests.
     Guests,
-    /// Compare with bpftrace.
-    Bench,
+    /// Have a program of this machine in a guest.
+    Tool(Tool),
 }
 
 /// Makes the machine ready for these purposes.
@@ -75,9 +76,6 @@ fn missing(purposes: &[For]) -> Result<BTreeSet<&'static str>> {
             need(program("c++"), &["g++"]);
         }
     }
-    if purposes.contains(&For::Checks) {
-        need(program("tmux"), &["tmux"]);
-    }
     if purposes.contains(&For::Guests) {
         need(program("qemu-system-x86_64"), &["qemu-system-x86"]);
         need(static_busybox(), &["busybox-static"]);
@@ -87,8 +85,16 @@ fn missing(purposes: &[For]) -> Result<BTreeSet<&'static str>> {
         need(program("zstd"), &["zstd"]);
         need(apt::keyrings().is_ok(), &["debian-archive-keyring"]);
     }
-    if purposes.contains(&For::Bench) {
-        need(program("bpftrace"), &["bpftrace"]);
+    for purpose in purposes {
+        match purpose {
+            For::Tool(Tool::Bpftrace) => need(program("bpftrace"), &["bpftrace"]),
+            For::Tool(Tool::Tmux) => need(program("tmux"), &["tmux"]),
+            For::Tool(Tool::Prometheus) => need(
+                program("prometheus") && program("promtool"),
+                &["prometheus"],
+            ),
+            For::Build | For::Checks | For::Guests => {}
+        }
     }
     Ok(packages)
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::results::{Counts, Step, table};
-use crate::test_guests::{chosen, run_all};
+use crate::test_guests::{TOOLS, chosen, run_all};
 use crate::user::Programs;
 use crate::{ebpf, kernels, setup, sh, user};
 
@@ -53,6 +53,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut purposes = vec![setup::For::Build];
     purposes.extend(host.then_some(setup::For::Checks));
     purposes.extend(guests.then_some(setup::For::Guests));
+    // Tests on this machine use them too.
+    purposes.extend(TOOLS.map(setup::For::Tool));
     if steps.check("setup", || setup::ready(&purposes)) {
         if host {
             steps.check("format", || {

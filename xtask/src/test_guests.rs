@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::kernels::Kernel;
 use crate::results::{Counts, Step};
 use crate::stream::{Buffer, Lines};
+use crate::tools_disk::Tool;
 use crate::user::Programs;
 use crate::{sh, vm};
 
@@ -54,6 +55,9 @@ const GUESTS: &[Guest<'static>] = &[
     counting("6.12", 4, 2),
 ];
 
+/// Programs of this machine that the tests use.
+pub(crate) const TOOLS: [Tool; 2] = [Tool::Tmux, Tool::Prometheus];
+
 /// How long one guest may take.
 const GUEST_LIMIT: Duration = Duration::from_secs(2400);
 
@@ -91,6 +95,9 @@ impl Guest<'_> {
         spec.cpus = self.cpus;
         spec.nodes = self.nodes;
         spec.files = programs.files();
+        if self.only.is_empty() {
+            spec.tools = TOOLS.to_vec();
+        }
         spec.timeout = GUEST_LIMIT;
         Job {
             name: self.name(),

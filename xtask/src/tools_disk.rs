@@ -1,54 +1,122 @@
-//! A read-only disk with bpftrace and its libraries, for the benchmarks' peer.
+//! A read-only disk with programs of this machine and their libraries, for guests: the
+//! benchmarks' peer, a terminal, a Prometheus server.
 //!
 //! A disk rather than part of the initramfs: its hundred megabytes would cost
 //! every boot seconds and the guest a tenth of its memory.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 
 use crate::{qemu, sh};
 
-/// The guest's script that starts it, with the libraries it came with.
-pub(crate) const WRAPPER: (&str, &str) = (
-    "bin/bpftrace",
-    "#!/bin/sh\nexec /opt/tools/ld.so --library-path /opt/tools /opt/tools/bpftrace \"$@\"\n",
-);
+/// What can be put into a guest, by the name of its Debian package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub(crate) enum Tool {
+    /// bpftrace
+    Bpftrace,
+    /// tmux, with the terminals that it can be
+    Tmux,
+    /// A Prometheus server, and promtool
+    Prometheus,
+}
 
-/// The disk's image; made once for each version of the host's bpftrace.
-pub(crate) fn bpftrace() -> Result<PathBuf> {
-    let program =
-        sh::which("bpftrace").context("bpftrace is missing: install the package bpftrace")?;
-    let stamp = std::fs::metadata(&program)
-        .and_then(|m| m.modified())
-        .ok()
-        .and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok())
-        .map_or(0, |d| d.as_secs());
-    let image = Path::new("target/vm").join(format!("bpftrace-{stamp}.img"));
+/// Terminals that are described on the disk: those in which tmux runs, and which it is.
+const TERMINALS: [&str; 4] = ["d/dumb", "s/screen", "t/tmux-256color", "x/xterm-256color"];
+
+impl Tool {
+    const fn programs(self) -> &'static [&'static str] {
+        match self {
+            Tool::Bpftrace => &["bpftrace"],
+            Tool::Tmux => &["tmux"],
+            Tool::Prometheus => &["prometheus", "promtool"],
+        }
+    }
+}
+
+/// The guest's scripts that start the programs, with the libraries they came with.
+pub(crate) fn wrappers(tools: &[Tool]) -> Vec<(String, String)> {
+    tools
+        .iter()
+        .flat_map(|tool| tool.programs())
+        .map(|name| {
+            let text = format!(
+                "#!/bin/sh\nexport TERMINFO=/opt/tools/terminfo LOCPATH=/opt/tools/locale\n\
+                 exec /opt/tools/ld.so --library-path /opt/tools /opt/tools/{name} \"$@\"\n"
+            );
+            (format!("bin/{name}"), text)
+        })
+        .collect()
+}
+
+/// The disk's image; made once for each set of tools and each version of them.
+pub(crate) fn image(tools: &[Tool]) -> Result<PathBuf> {
+    // Guests start side by side.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let tools: BTreeSet<Tool> = tools.iter().copied().collect();
+    let mut programs = Vec::new();
+    let mut name = "tools".to_string();
+    for program in tools.iter().flat_map(|t| t.programs()) {
+        let path = sh::which(program)
+            .with_context(|| format!("{program} is missing: install the package that brings it"))?;
+        let stamp = std::fs::metadata(&path)
+            .and_then(|m| m.modified())
+            .ok()
+            .and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok())
+            .map_or(0, |d| d.as_secs());
+        name.push_str(&format!("-{program}-{stamp}"));
+        programs.push((*program, path));
+    }
+    let image = Path::new("target/vm").join(format!("{name}.img"));
     if image.is_file() {
         return Ok(image);
     }
     let work = Path::new("target/vm").join(format!("tools.new-{}", std::process::id()));
     sh::create_dir(&work)?;
-    let made = fill(&program, &work, &image);
+    let made = fill(&programs, tools.contains(&Tool::Tmux), &work, &image);
     let _ = std::fs::remove_dir_all(&work);
     made?;
     Ok(image)
 }
 
-fn fill(program: &Path, work: &Path, image: &Path) -> Result<()> {
+fn fill(programs: &[(&str, PathBuf)], terminals: bool, work: &Path, image: &Path) -> Result<()> {
     let tree = work.join("tree");
     sh::create_dir(&tree)?;
     let copy = |from: &Path, name: &str| {
-        std::fs::copy(from, tree.join(name))
-            .with_context(|| format!("cannot copy {}", from.display()))
+        let to = tree.join(name);
+        if let Some(parent) = to.parent() {
+            sh::create_dir(parent)?;
+        }
+        std::fs::copy(from, to).with_context(|| format!("cannot copy {}", from.display()))
     };
-    let mut bytes = copy(program, "bpftrace")?;
-    let listing = sh::output(Command::new("ldd").arg(program))?;
-    for (name, path) in libraries(&listing) {
-        bytes += copy(Path::new(&path), &name)?;
+    let mut bytes = 0;
+    for (name, program) in programs {
+        bytes += copy(program, name)?;
+        let listing = sh::output(Command::new("ldd").arg(program))?;
+        for (name, path) in libraries(&listing) {
+            bytes += copy(Path::new(&path), &name)?;
+        }
+    }
+    if terminals {
+        for terminal in TERMINALS {
+            let homes = ["/lib/terminfo", "/usr/share/terminfo"];
+            let found = homes.map(|home| Path::new(home).join(terminal));
+            if let Some(path) = found.iter().find(|p| p.is_file()) {
+                bytes += copy(path, &format!("terminfo/{terminal}"))?;
+            }
+        }
+        // tmux insists on a UTF-8 locale.
+        for locale in ["C.utf8", "C.UTF-8"] {
+            let home = Path::new("/usr/lib/locale").join(locale).join("LC_CTYPE");
+            if home.is_file() {
+                bytes += copy(&home, "locale/C.utf8/LC_CTYPE")?;
+            }
+        }
     }
     let new = work.join("image");
     File::create(&new)
@@ -97,5 +165,14 @@ mod tests {
                 ),
             ]
         );
+    }
+
+    #[test]
+    fn a_wrapper_for_each_program() {
+        let names: Vec<String> = wrappers(&[Tool::Tmux, Tool::Prometheus])
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(names, ["bin/tmux", "bin/prometheus", "bin/promtool"]);
     }
 }

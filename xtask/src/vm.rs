@@ -22,6 +22,7 @@ use crate::initramfs::{self, Contents, GuestFile};
 use crate::kernels::Kernel;
 use crate::qemu::{self, Accel, CHANNELS, RunDir, Swap};
 use crate::stream::{Marked, Sink};
+use crate::tools_disk::Tool;
 use crate::{accel, sh};
 
 /// Exit status of `xtask vm` when the guest died or took too long.
@@ -46,8 +47,8 @@ pub(crate) struct Spec {
     pub(crate) timeout: Duration,
     /// Where to swap.
     pub(crate) swap: Swap,
-    /// Whether bpftrace is wanted.
-    pub(crate) bpftrace: bool,
+    /// Programs of this machine that are wanted.
+    pub(crate) tools: Vec<Tool>,
     /// How the processors run; `None` for the default.
     pub(crate) accel: Option<Accel>,
     /// The command and its arguments.
@@ -66,7 +67,7 @@ impl Spec {
             append: Vec::new(),
             timeout: Duration::from_secs(600),
             swap: Swap::Disk,
-            bpftrace: false,
+            tools: Vec::new(),
             accel: None,
             command: command.iter().map(OsString::from).collect(),
         }
@@ -119,11 +120,7 @@ pub(crate) fn run_with(spec: &Spec, accel: Accel, stdout: Sink, stderr: Sink) ->
     let run = RunDir::new()?;
     let token = token()?;
     let initramfs = run.file("initramfs");
-    let mut scripts = Vec::new();
-    if spec.bpftrace {
-        let (path, text) = crate::tools_disk::WRAPPER;
-        scripts.push((path, text.to_string()));
-    }
+    let scripts = crate::tools_disk::wrappers(&spec.tools);
     initramfs::write(
         &initramfs,
         &Contents {

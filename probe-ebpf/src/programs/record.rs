@@ -2,7 +2,7 @@
 
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_ktime_get_ns};
 use probe_ebpf::{
-    Hist, Hook, Verdict,
+    Hist, Hook, Verdict, VictimsBy,
     hist::{BUCKETS, EXACT, bucket_of},
     maps::{Event, GroupKey, MAX_MAPPINGS, MAX_SUBSCRIBERS, Subscriber, TaskState, VictimKey},
 };
@@ -13,6 +13,7 @@ use crate::{
         ZERO_GROUP, add, add_own, fact, lost,
     },
     task::NOEXIST,
+    victim::kept_by,
 };
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
@@ -21,7 +22,7 @@ const NS_PER_SECOND: u64 = 1_000_000_000;
 #[inline(always)]
 pub fn record(state: &mut TaskState, verdict: Verdict) {
     let victim = if state.walked > 0 {
-        state.mappings[0].victim
+        kept_by(state.mappings[0].victim)
     } else {
         VictimKey {
             mm: 0,
@@ -90,7 +91,8 @@ fn in_vain(state: &mut TaskState, verdict: Verdict) {
             if i as u32 >= state.walked || state.mappings[i].pages == 0 {
                 break;
             }
-            lost_mapping(&state.mappings[i].victim, 1, state.mappings[i].pages);
+            let victim = kept_by(state.mappings[i].victim);
+            lost_mapping(&victim, 1, state.mappings[i].pages);
             mappings += 1;
         }
     }
@@ -101,6 +103,9 @@ fn in_vain(state: &mut TaskState, verdict: Verdict) {
 
 #[inline(always)]
 fn lost_mapping(victim: &VictimKey, mappings: u64, pages: u64) {
+    if fact!(victims_by) == VictimsBy::Nothing as u32 {
+        return;
+    }
     match VICTIMS.get_ptr_mut(victim) {
         Some(v) => unsafe {
             add(&raw mut (*v).mappings, mappings);

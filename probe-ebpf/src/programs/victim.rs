@@ -3,7 +3,7 @@
 use core::mem::MaybeUninit;
 
 use probe_ebpf::{
-    facts::LargeMapcount,
+    facts::{LargeMapcount, VictimsBy},
     maps::{COMM_LEN, MAX_MAPPINGS, Mapping, TaskState, Victim, VictimKey},
 };
 
@@ -62,6 +62,15 @@ pub fn removed(state: &mut TaskState, mapcount: u32, entire: u32) {
     state.entire_mapcount = entire;
 }
 
+/// What a victim is kept by. Its mm stays in the state, for the next VMA to be compared with.
+#[inline(always)]
+pub fn kept_by(mut victim: VictimKey) -> VictimKey {
+    if fact!(victims_by) != VictimsBy::Process as u32 {
+        victim.mm = 0;
+    }
+    victim
+}
+
 /// Who owns an mm. Its name is kept from now on, so that a process may exit.
 #[inline(always)]
 fn resolve(mm: u64) -> VictimKey {
@@ -70,28 +79,38 @@ fn resolve(mm: u64) -> VictimKey {
         tgid: 0,
         pad: 0,
     };
+    if fact!(victims_by) == VictimsBy::Nothing as u32 {
+        return key;
+    }
     // Null once the owner has exited (`mm_update_next_owner`).
     let owner = pointer(mm, fact!(mm_owner));
     let mut leader = 0;
     if owner != 0 {
         leader = pointer(owner, fact!(task_group_leader));
     }
+    if fact!(victims_by) == VictimsBy::Cgroup as u32 {
+        let id = if leader != 0 { cgroup(leader) } else { 0 };
+        key.tgid = id as u32;
+        key.pad = (id >> 32) as u32;
+        remember(&VictimKey { mm: 0, ..key }, 0, id);
+        return key;
+    }
     if leader != 0 {
         key.tgid = read_or(leader, fact!(task_tgid), 0);
     }
-    remember(&key, leader);
+    remember(&key, leader, 0);
     key
 }
 
 #[inline(always)]
-fn remember(key: &VictimKey, leader: u64) {
+fn remember(key: &VictimKey, leader: u64, cgroup_id: u64) {
     if VICTIMS.get_ptr(key).is_some() {
         return;
     }
     let mut victim = Victim {
         mappings: 0,
         pages: 0,
-        cgroup: 0,
+        cgroup: cgroup_id,
         comm: [0; COMM_LEN],
     };
     if leader != 0 {

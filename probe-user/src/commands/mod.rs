@@ -4,6 +4,7 @@ mod capture;
 mod child;
 mod diff;
 mod doctor;
+mod export;
 mod live;
 mod output;
 mod report;
@@ -36,6 +37,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Doctor(args) => doctor::run(cli, args),
         Command::Selftest(args) => selftest::run(cli, args),
         Command::Diff(args) => diff::run(cli, args),
+        Command::Export(args) => export::run(cli, args),
         Command::Report(args) => report::run(cli, args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

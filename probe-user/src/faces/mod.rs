@@ -8,8 +8,11 @@ pub mod doctor;
 pub mod html;
 pub mod json;
 pub mod ndjson;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 pub mod page;
 pub mod progress;
+pub mod prometheus;
 pub mod selftest;
 pub mod text;
 

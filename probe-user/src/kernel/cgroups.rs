@@ -43,6 +43,13 @@ impl Cgroups {
         Some(name.clone())
     }
 
+    /// Whether no directory has this name any more.
+    pub fn is_gone(&self, name: &str) -> bool {
+        let below = name.trim_start_matches('/');
+        let mount = self.mount.as_ref();
+        mount.is_some_and(|mount| !mount.join(below).is_dir())
+    }
+
     /// Looks for those of these ids that have no name yet, while their directories are there.
     pub fn learn(&mut self, ids: impl IntoIterator<Item = u64>) {
         for id in ids {

@@ -16,7 +16,7 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use probe_ebpf::{
-    Hook, Memory, Reclaimer,
+    Hook, Memory, Reclaimer, VictimsBy,
     maps::{HookHits, INTERVAL_NOTIFIERS, NO_SUBSCRIBER, VictimKey},
 };
 
@@ -34,7 +34,8 @@ use super::{
     symbols,
 };
 use crate::snapshot::{
-    ByVerdict, Event, Group, HookState, HookStatus, Lost, Process, SelfCost, Snapshot, Subscriber,
+    ByVerdict, Event, Group, HookState, HookStatus, Lost, Process, ProgramRuns, SelfCost, Snapshot,
+    Subscriber,
 };
 
 /// How long a stop waits for tasks that are inside reclaim to leave it.
@@ -75,6 +76,8 @@ pub struct Options {
     pub measure_self: bool,
     /// Forward the probes' own log to this process's.
     pub probe_log: bool,
+    /// What victims are kept by.
+    pub victims_by: VictimsBy,
 }
 
 /// The attached kernel side. Dropping it detaches everything; so does the kernel, whatever
@@ -92,6 +95,7 @@ pub struct Probes {
     attached_ns: u64,
     // Held for its effect: closed, the kernel stops measuring.
     stats: Option<OwnedFd>,
+    victims_by: VictimsBy,
     // The probes' own log, where it was asked for.
     logger: Option<Logger>,
     final_misses: BTreeMap<&'static str, u64>,
@@ -143,6 +147,7 @@ impl Probes {
         };
         facts.kernel.events_per_second = options.events_per_second;
         facts.kernel.probe_log = u32::from(options.probe_log);
+        facts.kernel.victims_by = options.victims_by as u32;
         let fentry = mode != AttachMode::Kprobe;
         facts.kernel.preemptible = u32::from(fentry && preempt::preempts() != Some(false));
         privileges::lift_memlock_limit();
@@ -221,6 +226,7 @@ impl Probes {
             attached: Instant::now(),
             attached_ns: monotonic_ns(),
             stats,
+            victims_by: options.victims_by,
             logger,
             final_misses: BTreeMap::new(),
             final_runs: (Duration::ZERO, 0),
@@ -247,6 +253,34 @@ impl Probes {
         privileges::drop_all(|| Maps(&self.ebpf).lost().is_ok())
     }
 
+    /// Whether the kernel times the programs.
+    pub fn measures_itself(&self) -> bool {
+        self.stats.is_some()
+    }
+
+    /// The runs of each program; nothing where the kernel doesn't time them.
+    pub fn program_runs(&self) -> Vec<ProgramRuns> {
+        if self.stats.is_none() {
+            return Vec::new();
+        }
+        let names = self.hooks.iter().flat_map(|h| h.programs.iter());
+        names
+            .filter_map(|name| {
+                let info = self.ebpf.program(name)?.info().ok()?;
+                Some(ProgramRuns {
+                    name: (*name).to_owned(),
+                    seconds: info.run_time().as_secs_f64(),
+                    runs: info.run_count(),
+                })
+            })
+            .collect()
+    }
+
+    /// Whether a cgroup of this name is there no more.
+    pub fn cgroup_is_gone(&self, name: &str) -> bool {
+        self.cgroups.is_gone(name)
+    }
+
     /// Everything counted so far.
     ///
     /// # Errors
@@ -264,7 +298,7 @@ impl Probes {
                 counted.fold(&state, |folio| maps.times_in_vain(folio));
             }
         }
-        let one = self.active(Hook::UnmapOne);
+        let one = self.active(Hook::UnmapOne) && self.victims_by != VictimsBy::Nothing;
         let notifier = self.active(Hook::NotifierStart);
         let lost = maps.lost()?;
         let hooks = self.statuses(&counted.hits);
@@ -284,15 +318,17 @@ impl Probes {
             notifier_ns.insert(verdict, notified);
         }
 
+        let by_process = self.victims_by == VictimsBy::Process;
+        let pid = |key: &VictimKey| if by_process { key.tgid } else { 0 };
         let process = |key: &VictimKey, cgroups: &mut Cgroups| match victims.get(key) {
             Some(v) => Process {
-                pid: key.tgid,
+                pid: pid(key),
                 comm: text(&v.comm),
                 cgroup: cgroups.name(v.cgroup),
                 cgroup_id: v.cgroup,
             },
             None => Process {
-                pid: key.tgid,
+                pid: pid(key),
                 comm: String::new(),
                 cgroup: None,
                 cgroup_id: 0,

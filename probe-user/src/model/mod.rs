@@ -15,8 +15,9 @@ pub mod interval;
 pub mod measured;
 pub mod noise;
 pub mod say;
+pub mod top;
 
-mod between;
+pub(crate) mod between;
 mod facts;
 mod rules;
 mod rules_trust;

@@ -27,6 +27,7 @@ mod consistent;
 mod degraded;
 mod ftrace;
 mod helper;
+mod live;
 mod pressure;
 mod privileges;
 mod scenarios;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
     trials.extend(pressure::trials());
     trials.extend(commands::trials());
     trials.extend(degraded::trials());
+    trials.extend(live::trials());
     trials.extend(privileges::trials());
     trials.extend(barred::trials());
     trials.extend(barred::last());

@@ -144,10 +144,10 @@ impl Dashboard {
         let mut pieces = vec![self.ink(Ink::Bold, "pinscope ")];
         let state = match &self.source {
             Source::Live { interval } if self.paused => {
-                format!("PAUSED (every {})", humantime::format_duration(*interval))
+                format!("PAUSED, {}", humantime::format_duration(*interval))
             }
             Source::Live { interval } => {
-                format!("live (every {})", humantime::format_duration(*interval))
+                format!("live, {}", humantime::format_duration(*interval))
             }
             Source::Replay {
                 index,

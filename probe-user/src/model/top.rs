@@ -1,0 +1,224 @@
+//! The costliest cgroups, kept apart in bounded number: what a label may be made of.
+//!
+//! Each count goes to exactly one name: that of its cgroup, if that had a place when it came;
+//! else [`OTHER`], or [`UNKNOWN`] where the cgroup has no name. So no count of a name ever goes
+//! back while the name is there, and a name that goes takes nothing from the others.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use probe_ebpf::Verdict;
+
+/// All cgroups without a place of their own.
+pub const OTHER: &str = "other";
+/// Processes without a cgroup that has a name.
+pub const UNKNOWN: &str = "unknown";
+/// A newcomer takes another's place if it cost this much more since that came.
+const MUCH_MORE: u64 = 2;
+
+/// Folios by verdict, indexed by the verdict's number.
+pub type Folios = [u64; Verdict::COUNT];
+
+#[derive(Clone, Debug, Default)]
+struct Place {
+    counts: Folios,
+    /// Futile unmaps when it got its place: what it cost before isn't in `counts`.
+    before: u64,
+}
+
+/// The places, and what came of all others.
+#[derive(Clone, Debug, Default)]
+pub struct Top {
+    places: usize,
+    kept: BTreeMap<String, Place>,
+    other: Folios,
+    unknown: Folios,
+    /// What each cgroup stood at when last looked at.
+    last: BTreeMap<String, Folios>,
+}
+
+impl Top {
+    /// With so many places.
+    pub fn new(places: usize) -> Self {
+        Self {
+            places,
+            ..Self::default()
+        }
+    }
+
+    /// Takes in what every cgroup stands at now; `None`: its name isn't known. Those that are
+    /// `gone` lose their places.
+    pub fn update(&mut self, now: &BTreeMap<Option<String>, Folios>, gone: impl Fn(&str) -> bool) {
+        self.kept.retain(|name, _| !gone(name));
+        self.give_places(now, &gone);
+        for (name, folios) in now {
+            let key = name.as_deref().unwrap_or(UNKNOWN);
+            let last = self.last.get(key).copied().unwrap_or_default();
+            let to = match name {
+                None => &mut self.unknown,
+                Some(name) => self
+                    .kept
+                    .get_mut(name)
+                    .map_or(&mut self.other, |place| &mut place.counts),
+            };
+            for ((to, now), last) in to.iter_mut().zip(folios).zip(last) {
+                *to = to.saturating_add(now.saturating_sub(last));
+            }
+            self.last.insert(key.to_owned(), *folios);
+        }
+        let there: BTreeSet<&str> = now
+            .keys()
+            .map(|name| name.as_deref().unwrap_or(UNKNOWN))
+            .collect();
+        self.last.retain(|name, _| there.contains(name.as_str()));
+    }
+
+    fn give_places(
+        &mut self,
+        now: &BTreeMap<Option<String>, Folios>,
+        gone: &impl Fn(&str) -> bool,
+    ) {
+        let cost = |name: &String| now.get(&Some(name.clone())).map_or(0, futile);
+        let mut wanting: Vec<(&String, u64)> = now
+            .iter()
+            .filter_map(|(name, folios)| Some((name.as_ref()?, futile(folios))))
+            .filter(|(name, n)| *n > 0 && !self.kept.contains_key(*name) && !gone(name))
+            .collect();
+        wanting.sort_by_key(|(name, n)| (std::cmp::Reverse(*n), *name));
+        for (name, n) in wanting {
+            if self.kept.len() >= self.places {
+                let least = self
+                    .kept
+                    .keys()
+                    .map(|kept| (cost(kept), kept.clone()))
+                    .min();
+                match least {
+                    Some((least, kept)) if n > least.saturating_mul(MUCH_MORE) => {
+                        self.kept.remove(&kept);
+                    }
+                    _ => break,
+                }
+            }
+            // What it had so far was counted where it belonged then.
+            let before = self.last.get(name).map_or(0, futile);
+            let place = Place {
+                before,
+                ..Place::default()
+            };
+            self.kept.insert(name.clone(), place);
+        }
+    }
+
+    /// Every name with its counts; the last are [`OTHER`] and [`UNKNOWN`].
+    pub fn counts(&self) -> impl Iterator<Item = (&str, &Folios)> {
+        let kept = self.kept.iter().map(|(name, p)| (name.as_str(), &p.counts));
+        kept.chain([(OTHER, &self.other), (UNKNOWN, &self.unknown)])
+    }
+
+    /// The names that have a place.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.kept.keys().map(String::as_str)
+    }
+
+    /// Futile unmaps that those with a place had before they got it.
+    pub fn before(&self) -> u64 {
+        self.kept.values().map(|p| p.before).sum()
+    }
+}
+
+fn futile(folios: &Folios) -> u64 {
+    Verdict::ALL
+        .into_iter()
+        .filter(|v| v.is_futile())
+        .fold(0, |n, v| n.saturating_add(folios[v as usize]))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn folios(futile: u64) -> Folios {
+        let mut f = Folios::default();
+        f[Verdict::FutilePinned as usize] = futile;
+        f[Verdict::Freed as usize] = 1;
+        f
+    }
+
+    fn now(of: &[(&str, u64)]) -> BTreeMap<Option<String>, Folios> {
+        of.iter()
+            .map(|(name, n)| ((*name != "?").then(|| (*name).to_owned()), folios(*n)))
+            .collect()
+    }
+
+    fn shown(top: &Top) -> Vec<(String, u64)> {
+        top.counts()
+            .map(|(n, f)| (n.to_owned(), futile(f)))
+            .collect()
+    }
+
+    fn counts(of: &[(&str, u64)]) -> Vec<(String, u64)> {
+        of.iter().map(|(n, c)| ((*n).to_owned(), *c)).collect()
+    }
+
+    #[test]
+    fn the_costliest_have_places_and_keep_them() {
+        let mut top = Top::new(2);
+        let never = |_: &str| false;
+        top.update(&now(&[("/a", 10), ("/b", 5), ("/c", 1), ("?", 3)]), never);
+        let first = [("/a", 10), ("/b", 5), ("other", 1), ("unknown", 3)];
+        assert_eq!(shown(&top), counts(&first));
+        // Not enough more for a place.
+        top.update(&now(&[("/a", 10), ("/b", 5), ("/c", 9), ("?", 3)]), never);
+        let second = [("/a", 10), ("/b", 5), ("other", 9), ("unknown", 3)];
+        assert_eq!(shown(&top), counts(&second));
+        // Enough: what came before stays where it was.
+        top.update(&now(&[("/a", 10), ("/b", 5), ("/c", 20), ("?", 3)]), never);
+        let third = [("/a", 10), ("/c", 11), ("other", 9), ("unknown", 3)];
+        assert_eq!(shown(&top), counts(&third));
+    }
+
+    #[test]
+    fn the_dead_leave_no_series_and_none_goes_back() {
+        let mut top = Top::new(2);
+        top.update(&now(&[("/a", 10), ("/b", 5)]), |_| false);
+        top.update(&now(&[("/a", 11), ("/b", 5)]), |name| name == "/a");
+        let after = [("/b", 5), ("other", 1), ("unknown", 0)];
+        assert_eq!(shown(&top), counts(&after));
+    }
+
+    proptest! {
+        /// Nothing is lost or counted twice, and no name that stays goes back.
+        #[test]
+        fn every_count_goes_to_one_name(
+            steps in proptest::collection::vec(proptest::collection::vec(0u64..50, 6), 1..20),
+            dead in proptest::collection::vec(0usize..6, 20),
+        ) {
+            let mut top = Top::new(2);
+            let mut totals = [0u64; 6];
+            let mut kept_before: BTreeMap<String, u64> = BTreeMap::new();
+            let mut lost = 0;
+            for (step, more) in steps.iter().enumerate() {
+                let mut state = BTreeMap::new();
+                for (i, n) in more.iter().enumerate() {
+                    totals[i] += n;
+                    state.insert(Some(format!("/{i}")), folios(totals[i]));
+                }
+                let gone = format!("/{}", dead[step]);
+                top.update(&state, |name| name == gone);
+                let shown: BTreeMap<String, u64> = shown(&top).into_iter().collect();
+                for (name, n) in &kept_before {
+                    match shown.get(name) {
+                        Some(now) => prop_assert!(now >= n),
+                        None => lost += n,
+                    }
+                }
+                prop_assert_eq!(
+                    shown.values().sum::<u64>() + lost,
+                    totals.iter().sum::<u64>()
+                );
+                kept_before = shown;
+            }
+        }
+    }
+}
