@@ -1,6 +1,6 @@
 //! The tests that run inside guests.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -175,12 +175,37 @@ fn run_one(job: &Job) -> Step {
             }
         }
     };
+    keep_screens(&text, &format!("{}-{}", kernel.name, job.spec.cpus));
     let log = Path::new("target/logs").join(format!("guest-{}-{}.log", kernel.name, job.spec.cpus));
     let _ = sh::create_dir("target/logs").map(|()| std::fs::write(log, text));
     Step {
         name: job.name.clone(),
         counts,
         took: begun.elapsed(),
+    }
+}
+
+/// The screens that tests print (`screen NAME|LINE`), as files in `target/screens`.
+fn keep_screens(text: &str, guest: &str) {
+    let mut screens: BTreeMap<&str, String> = BTreeMap::new();
+    for line in text.lines() {
+        // The harness writes the test's name in front of its first line.
+        let Some((_, rest)) = line.split_once("screen ") else {
+            continue;
+        };
+        if let Some((name, shown)) = rest.split_once('|') {
+            let screen = screens.entry(name).or_default();
+            screen.push_str(shown);
+            screen.push('\n');
+        }
+    }
+    for (name, screen) in screens {
+        let plain = name.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+        let dir = Path::new("target/screens").join(guest);
+        if plain {
+            let _ = sh::create_dir(&dir)
+                .map(|()| std::fs::write(dir.join(format!("{name}.txt")), screen));
+        }
     }
 }
 

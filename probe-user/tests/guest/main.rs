@@ -25,6 +25,7 @@ mod barred;
 mod commands;
 mod consistent;
 mod degraded;
+mod export;
 mod ftrace;
 mod helper;
 mod live;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
     trials.extend(commands::trials());
     trials.extend(degraded::trials());
     trials.extend(live::trials());
+    trials.extend(export::trials());
     trials.extend(privileges::trials());
     trials.extend(barred::trials());
     trials.extend(barred::last());

@@ -59,7 +59,18 @@ const MEMORY: [Memory; 3] = [Memory::Anon, Memory::Shmem, Memory::File];
 /// All families, those of most worth first.
 pub fn families(view: &View<'_>) -> Vec<Family> {
     let measured = Measured::new(&view.snapshot.hooks);
-    let mut all = vec![build_info(), hooks(view.snapshot), missed(view.snapshot)];
+    let dropped = Family::new(
+        "pinscope_series_dropped",
+        None,
+        Kind::Counter,
+        "Series that the budget left out, added up over readings of the kernel",
+    );
+    let mut all = vec![
+        build_info(),
+        single(dropped, Value::Count(view.dropped)),
+        hooks(view.snapshot),
+        missed(view.snapshot),
+    ];
     if measured.by(Hook::Unmap) {
         all.extend(unmaps(measured, view.snapshot));
         all.push(times(measured, view));
@@ -68,15 +79,6 @@ pub fn families(view: &View<'_>) -> Vec<Family> {
     }
     all.push(lost(&view.snapshot.lost));
     all.extend(process(&view.process));
-    all.push(single(
-        Family::new(
-            "pinscope_series_dropped",
-            None,
-            Kind::Counter,
-            "Series that the budget left out, added up over readings of the kernel",
-        ),
-        Value::Count(view.dropped),
-    ));
     if !view.programs.is_empty() {
         all.extend(programs(view.programs));
     }
@@ -192,8 +194,10 @@ fn unmaps(measured: Measured, snapshot: &Snapshot) -> Vec<Family> {
             Memory::from_u8(memory),
             verdict,
         );
-        folios.push(labels.clone(), Value::Count(n));
-        pages.push(labels, Value::Count(p));
+        if p > 0 {
+            pages.push(labels.clone(), Value::Count(p));
+        }
+        folios.push(labels, Value::Count(n));
     }
     let mut all = vec![folios, pages];
     if measured.by(Hook::NotifierStart) {
