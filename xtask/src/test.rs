@@ -12,6 +12,9 @@ use crate::test_guests::{TOOLS, chosen, run_all};
 use crate::user::Programs;
 use crate::{ebpf, kernels, setup, sh, user};
 
+/// What isn't built by default is checked and tested on this machine; guests run what is.
+const FEATURES: [&str; 2] = ["--features", "pinscope/otlp"];
+
 /// One half of the tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Only {
@@ -108,15 +111,8 @@ impl Steps {
 fn on_host(steps: &mut Steps) {
     steps.check("clippy", || {
         let mut command = sh::cargo();
-        command.args([
-            "clippy",
-            "--quiet",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ]);
+        command.args(["clippy", "--quiet", "--workspace", "--all-targets"]);
+        command.args(FEATURES).args(["--", "-D", "warnings"]);
         sh::noisy(with_object(&mut command)?)
     });
     steps.counted("dependencies", || {
@@ -138,6 +134,7 @@ fn on_host(steps: &mut Steps) {
         // Setup has brought what the tests use: one that isn't found is a failure.
         command.env("PINSCOPE_REQUIRE_TOOLS", "1");
         command.args(["test", "--workspace", "--no-fail-fast"]);
+        command.args(FEATURES);
         let (text, success) = streamed(with_object(&mut command)?)?;
         Ok(Counts::of_run(&text, success))
     });
