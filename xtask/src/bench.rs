@@ -92,7 +92,7 @@ const BENCHES: &[Bench] = &[
         cpus: 2,
         counted: false,
         script: include_str!("guest/bench-start.sh"),
-        tools: &[],
+        tools: &[Tool::Tmux],
         ratios: &[Ratio::Plain {
             of: "attach-kprobe",
             to: "attach-auto",

@@ -84,6 +84,7 @@ fn live(cli: &Cli, args: &Live) -> Result<u8> {
             let snapshot = probes.snapshot()?;
             let events = probes.events(EVENTS);
             dashboard.feed(Frame { snapshot, events });
+            screen.changed = true;
             // After a pause of the machine there is one look, not all that were missed.
             next = now + interval;
         }
@@ -136,6 +137,7 @@ fn replay(cli: &Cli, path: &Path) -> Result<u8> {
             until = at.saturating_duration_since(Instant::now());
             if until.is_zero() {
                 shown = seek(&mut dashboard, Some(shown), shown + 1, frame)?;
+                screen.changed = true;
                 due = None;
             }
         } else {
@@ -181,10 +183,14 @@ enum Step {
 
 /// Draws, and waits for a key, a signal, or until it is time.
 fn step(screen: &mut Screen, dashboard: &mut Dashboard, until: Duration) -> Result<Step> {
-    screen
-        .terminal
-        .draw(|frame| dashboard.draw(frame))
-        .context("the terminal is lost")?;
+    // Drawing is most of what an idle host costs.
+    if screen.changed {
+        screen
+            .terminal
+            .draw(|frame| dashboard.draw(frame))
+            .context("the terminal is lost")?;
+        screen.changed = false;
+    }
     if screen.ended() {
         return Ok(Step::Quit);
     }
@@ -201,6 +207,7 @@ fn step(screen: &mut Screen, dashboard: &mut Dashboard, until: Duration) -> Resu
         return Ok(Step::Go(None));
     }
     let input = crossterm::event::read().context("the terminal is lost")?;
+    screen.changed = true;
     Ok(match dashboard.input(&input) {
         Some(Action::Quit) => Step::Quit,
         Some(Action::Write(capture)) => {

@@ -41,6 +41,8 @@ fn restore() {
 pub(super) struct Screen {
     /// To draw on.
     pub(super) terminal: Terminal<CrosstermBackend<Stdout>>,
+    /// Whether what is to be seen has changed since it was drawn.
+    pub(super) changed: bool,
     ended: Arc<AtomicBool>,
 }
 
@@ -78,7 +80,11 @@ impl Screen {
             Terminal::new(CrosstermBackend::new(stdout()))
         })();
         match taken {
-            Ok(terminal) => Ok(Self { terminal, ended }),
+            Ok(terminal) => Ok(Self {
+                terminal,
+                changed: true,
+                ended,
+            }),
             Err(error) => {
                 restore();
                 Err(error)

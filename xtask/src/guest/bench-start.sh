@@ -24,3 +24,13 @@ echo "figure start binary $(($(wc -c </bin/pinscope) / 1024)) KiB"
 pinscope -q capture --events 1000 --format json -o /tmp/burst.json -- \
     workload burst --pages 256 --rounds 400 >/dev/null
 pinscope report /tmp/burst.json | sed -n '/^What became/,/^$/p;/^How far/,$p' | sed 's/^/figure start burst: /'
+export LC_ALL=C.UTF-8
+tmux -u -f /dev/null new-session -d -x 80 -y 24 'pinscope live'
+sleep 6
+pid=$(pidof pinscope)
+ticks() { awk '{ print $14 + $15 }' "/proc/$pid/stat"; }
+before=$(ticks)
+sleep 20
+awk "BEGIN { printf \"figure start idle-live %.2f %% of a CPU, dashboard at 80x24 and 1 s intervals\\n\",
+    ($(ticks) - $before) / 20 }"
+tmux kill-server
