@@ -204,3 +204,17 @@ proptest! {
         }
     }
 }
+
+/// README shows the head of what `report` prints of the demo recording.
+#[test]
+fn the_report_in_readme_is_that_of_the_demo_recording() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let recording = root.join("docs/demo.pscope");
+    let output = pinscope(&["report", recording.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", said(&output));
+    let report = String::from_utf8(output.stdout).unwrap();
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let (_, rest) = readme.split_once("```\npinscope capture · ").unwrap();
+    let (shown, _) = rest.split_once("  …\n```").unwrap();
+    assert!(report.starts_with(&format!("pinscope capture · {shown}")));
+}

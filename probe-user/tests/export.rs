@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pinscope::recording::{Frames, Recording};
 use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model::MetricFamily;
 use prost::Message;
 
@@ -74,17 +75,19 @@ impl Exporter {
 
     /// The recording's last look is shown.
     fn at_the_end(self) -> Self {
+        let recording = Recording::open(Path::new(RECORDING)).unwrap();
+        let last = recording.frame(recording.count() - 1).unwrap();
+        let all = last.snapshot.excess.buckets.iter().sum::<u64>() as f64;
         let begun = Instant::now();
-        loop {
-            let before = samples(&self.metrics());
-            sleep(Duration::from_millis(30));
-            let now = samples(&self.metrics());
-            let key = "pinscope_excess_references_count";
-            if before[key] == now[key] && now[key] > 0.0 && begun.elapsed().as_millis() > 300 {
-                return self;
-            }
+        while samples(&self.metrics())["pinscope_excess_references_count"] < all {
             assert!(begun.elapsed() < LIMIT);
+            sleep(Duration::from_millis(15));
         }
+        // Nothing moves from the look after that one on.
+        sleep(Duration::from_millis(50));
+        self.metrics();
+        sleep(Duration::from_millis(50));
+        self
     }
 
     fn status(&self, key: &str) -> u64 {

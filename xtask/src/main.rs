@@ -10,6 +10,7 @@ mod ebpf;
 mod initramfs;
 mod kernels;
 mod modules;
+mod packages;
 mod qemu;
 mod quote;
 mod results;
@@ -52,6 +53,8 @@ enum Task {
     Dist,
     /// Run the benchmarks
     Bench(bench::Args),
+    /// Build the Debian and the RPM package, and print their paths
+    Packages,
 }
 
 /// Options of `vm`.
@@ -125,6 +128,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Task::Demo(args) => enter_root().and_then(|()| demo::run(&args)),
         Task::Test(args) => enter_root().and_then(|()| test::run(&args)),
         Task::Bench(args) => enter_root().and_then(|()| bench::run(&args)),
+        Task::Packages => enter_root().and_then(|()| packages::run()),
         Task::Build => run_build(),
         Task::Dist => run_dist(),
     }

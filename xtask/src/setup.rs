@@ -251,6 +251,20 @@ pub(crate) fn cargo_deny() -> Result<std::path::PathBuf> {
     Ok(program)
 }
 
+/// A cargo subcommand to run, installed into `target/tools` where it is missing.
+pub(crate) fn subcommand(name: &str, version: &str) -> Result<std::path::PathBuf> {
+    let program = sh::absolute(format!("target/tools/bin/{name}"))?;
+    let there = sh::probe(&program, &["--version"])
+        .is_some_and(|said| said.split_whitespace().any(|word| word == version));
+    if !there {
+        sh::progress(&format!(
+            "building {name} {version}, once, in a minute or two (target/logs/{name}.log)"
+        ));
+        sh::logged(name, install(name, version).arg("--debug"))?;
+    }
+    Ok(program)
+}
+
 fn install(name: &str, version: &str) -> Command {
     let mut command = sh::cargo();
     command
