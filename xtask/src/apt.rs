@@ -214,6 +214,11 @@ fn mirrors() -> Result<(String, Option<String>)> {
     Ok((main, set("PINSCOPE_DEBIAN_SECURITY_MIRROR").or(security)))
 }
 
+/// The mirror of Debian's main archive.
+pub(crate) fn mirror() -> Result<String> {
+    mirrors().map(|(main, _)| main)
+}
+
 fn pick_mirrors(text: &str) -> (Option<String>, Option<String>) {
     let (mut main, mut security) = (None, None);
     for line in text.lines() {

@@ -19,6 +19,7 @@ mod sh;
 mod stream;
 mod test;
 mod test_guests;
+mod test_packages;
 mod tools_disk;
 mod user;
 mod vm;

@@ -24,6 +24,8 @@ pub(crate) enum For {
     Checks,
     /// Boot guests.
     Guests,
+    /// Try the packages in a Debian of their own.
+    Packages,
     /// Have a program of this machine in a guest.
     Tool(Tool),
 }
@@ -93,6 +95,7 @@ fn missing(purposes: &[For]) -> Result<BTreeSet<&'static str>> {
                 program("prometheus") && program("promtool"),
                 &["prometheus"],
             ),
+            For::Packages => need(program("mmdebstrap"), &["mmdebstrap"]),
             For::Build | For::Checks | For::Guests => {}
         }
     }

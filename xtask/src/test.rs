@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::results::{Counts, Step, table};
 use crate::test_guests::{TOOLS, chosen, run_all};
 use crate::user::Programs;
-use crate::{ebpf, kernels, setup, sh, user};
+use crate::{ebpf, kernels, setup, sh, test_packages, user};
 
 /// What isn't built by default is checked and tested on this machine; guests run what is.
 const FEATURES: [&str; 2] = ["--features", "pinscope/otlp"];
@@ -22,6 +22,8 @@ pub(crate) enum Only {
     Host,
     /// Tests in guests.
     Guest,
+    /// The packages, built and tried in a Debian of their own.
+    Packages,
 }
 
 /// Options of `test`.
@@ -52,12 +54,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let mut steps = Steps::default();
     let guests = args.only != Some(Only::Host);
-    let host = args.only != Some(Only::Guest);
+    let host = matches!(args.only, None | Some(Only::Host));
     let mut purposes = vec![setup::For::Build];
     purposes.extend(host.then_some(setup::For::Checks));
     purposes.extend(guests.then_some(setup::For::Guests));
     // Tests on this machine use them too.
     purposes.extend(TOOLS.map(setup::For::Tool));
+    let packages = args.only.is_none() || args.only == Some(Only::Packages);
+    purposes.extend(packages.then_some(setup::For::Packages));
     if steps.check("setup", || setup::ready(&purposes)) {
         if host {
             steps.check("format", || {
@@ -211,7 +215,8 @@ fn in_guests(args: &Args, steps: &mut Steps) {
     }
     // One after the other: the archive's lists are read once.
     let mut jobs = Vec::new();
-    for guest in chosen(&args.kernel) {
+    let only_packages = args.only == Some(Only::Packages);
+    for guest in chosen(&args.kernel).into_iter().filter(|_| !only_packages) {
         match kernels::find(guest.series, None, false) {
             Ok(kernel) => jobs.push(guest.job(kernel, &programs, &args.filter)),
             Err(error) => {
@@ -220,4 +225,11 @@ fn in_guests(args: &Args, steps: &mut Steps) {
         }
     }
     steps.0.extend(run_all(jobs, args.jobs));
+    let filtered = !args.filter.is_empty() || !args.kernel.is_empty();
+    if only_packages || (args.only.is_none() && !filtered) {
+        steps.counted("packages", || {
+            let kernel = kernels::find(test_packages::SERIES, None, false)?;
+            test_packages::run(kernel, &programs)
+        });
+    }
 }

@@ -9,7 +9,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use serde::{Deserialize, Serialize};
 
 use super::error::{Result, at_file};
-use super::memory::Region;
+use super::memory::{Memory, Region};
 
 /// The counters of /proc/vmstat that a provocation moves. They count the whole machine.
 const COUNTERS: &[&str] = &[
@@ -111,7 +111,8 @@ pub struct Pages {
     /// Those without a mapping: reclaim unmapped them.
     pub unmapped: u64,
     /// Those without a mapping that are in memory nevertheless, in the page or swap cache:
-    /// unmapped and not freed (yet).
+    /// unmapped and not freed (yet). One that is just being migrated (compaction tries its hand
+    /// at pinned pages too) is none of them.
     pub unmapped_in_memory: u64,
     /// Those with a swap entry in the page table (anonymous memory only).
     pub swap_entries: u64,
@@ -153,20 +154,23 @@ impl PageTable {
             .read_exact_at(&mut bytes, offset)
             .map_err(at_file("reading", "/proc/self/pagemap", "please report it"))?;
         let in_memory = map.in_memory()?;
+        // Shared memory keeps no swap entries in page tables: what looks like one is a migration
+        // entry (fs/proc/task_mmu.c: pte_to_pagemap_entry), and soon a mapping again.
+        let private = matches!(region.memory(), Memory::Anon | Memory::Lazyfree);
         let mut answer = [Pages::default(); 2];
         for (page, (entry, in_memory)) in bytes.chunks_exact(8).zip(in_memory).enumerate() {
             let entry = entry
                 .iter()
                 .rev()
                 .fold(0_u64, |word, &byte| word << 8 | u64::from(byte));
-            answer[usize::from(!chosen(page))] += classify(entry, in_memory);
+            answer[usize::from(!chosen(page))] += classify(entry, in_memory, private);
         }
         Ok(answer)
     }
 }
 
-fn classify(entry: u64, in_memory: bool) -> Pages {
-    let unmapped = entry & PRESENT == 0;
+fn classify(entry: u64, in_memory: bool, private: bool) -> Pages {
+    let unmapped = entry & PRESENT == 0 && (private || entry & SWAPPED == 0);
     Pages {
         seen: 1,
         unmapped: u64::from(unmapped),
@@ -212,7 +216,7 @@ pub(crate) fn meminfo_kib(text: &str, key: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::memory::{Memory, default_directory};
+    use super::super::memory::default_directory;
     use super::*;
 
     #[test]
@@ -237,12 +241,15 @@ mod tests {
     #[test]
     fn an_entry_is_present_swapped_or_neither() {
         let state = |entry, cached| {
-            let pages = classify(entry, cached);
+            let pages = classify(entry, cached, true);
             (pages.unmapped, pages.unmapped_in_memory, pages.swap_entries)
         };
         assert_eq!(state(PRESENT | SWAPPED, true), (0, 0, 0));
         assert_eq!(state(SWAPPED, true), (1, 1, 1));
         assert_eq!(state(0, false), (1, 0, 0));
+        // Of shared memory that is a migration entry.
+        assert_eq!(classify(SWAPPED, true, false).unmapped, 0);
+        assert_eq!(classify(0, true, false).unmapped_in_memory, 1);
     }
 
     #[test]
