@@ -198,6 +198,20 @@ fn rules_pass_their_tests() {
     }
 }
 
+/// A chart can only read what lies within it.
+#[test]
+fn the_chart_has_the_same_rules() {
+    let deploy = Path::new(ROOT).join("deploy");
+    for name in ["recording.rules.yml", "alerts.rules.yml"] {
+        let read = |dir: &str| std::fs::read_to_string(deploy.join(dir).join(name)).unwrap();
+        assert_eq!(
+            read("prometheus"),
+            read("helm/pinscope/rules"),
+            "copy {name} from deploy/prometheus"
+        );
+    }
+}
+
 /// A Prometheus server that scrapes the exporter, with the rules loaded.
 struct Server {
     child: Child,
