@@ -5,21 +5,18 @@ use ratatui::{
     layout::Rect,
     style::{Modifier, Style, Stylize},
     text::{Line, Span},
-    widgets::{Block, Borders, Clear, Paragraph, Wrap},
+    widgets::{Paragraph, Wrap},
 };
 use unicode_width::UnicodeWidthStr;
 
 use super::{
-    Dashboard, Mode, Source, View, drawings,
-    keys::{BINDINGS, When},
+    Dashboard, Mode, View, drawings,
+    keys::BINDINGS,
     table::{Table, cut},
     theme::Ink,
-    views::{histogram_of, rate},
+    views_more::histogram_of,
 };
-use crate::{
-    model::{Severity, Unit, history::Point, say},
-    snapshot::HookState,
-};
+use crate::model::{Severity, Unit};
 
 /// Below this nothing can be read.
 const LEAST: (u16, u16) = (30, 8);
@@ -117,7 +114,7 @@ impl Dashboard {
     }
 
     /// One line, cut to its width. Pieces further on go first.
-    fn line(&self, frame: &mut Frame, area: Rect, pieces: Vec<Span<'static>>) {
+    pub(super) fn line(&self, frame: &mut Frame, area: Rect, pieces: Vec<Span<'static>>) {
         let mut left = usize::from(area.width);
         let mut shown = Vec::new();
         for piece in pieces {
@@ -131,197 +128,12 @@ impl Dashboard {
         frame.render_widget(Paragraph::new(Line::from(shown)), area);
     }
 
-    fn ink(&self, ink: Ink, text: impl Into<String>) -> Span<'static> {
+    pub(super) fn ink(&self, ink: Ink, text: impl Into<String>) -> Span<'static> {
         Span::styled(text.into(), self.theme.style(ink))
     }
 
-    fn dot(&self) -> &'static str {
+    pub(super) fn dot(&self) -> &'static str {
         if self.theme.ascii { " | " } else { " · " }
-    }
-
-    fn status(&self) -> Vec<Span<'static>> {
-        let dot = self.dot();
-        let mut pieces = vec![self.ink(Ink::Bold, "pinscope ")];
-        let state = match &self.source {
-            Source::Live { interval } if self.paused => {
-                format!("PAUSED, {}", humantime::format_duration(*interval))
-            }
-            Source::Live { interval } => {
-                format!("live, {}", humantime::format_duration(*interval))
-            }
-            Source::Replay {
-                index,
-                count,
-                speed,
-                incomplete,
-            } => {
-                let how = match (self.paused, &incomplete) {
-                    (true, None) => "stopped".to_owned(),
-                    (true, Some(_)) => "stopped, cut off".to_owned(),
-                    (false, _) => format!("playing x{speed}"),
-                };
-                format!("REPLAY {}/{count} {how}", index + 1)
-            }
-        };
-        let ink = if self.paused { Ink::Warn } else { Ink::Good };
-        pieces.push(self.ink(ink, state));
-        let host = &self.host;
-        pieces.push(Span::raw(format!("{dot}{}", host.hostname)));
-        if let Some(now) = &self.now {
-            let active = now
-                .hooks
-                .iter()
-                .filter(|h| h.state == HookState::Active)
-                .count();
-            pieces.push(Span::raw(format!("{dot}{}", say::span(now.elapsed))));
-            let missed = now.hooks.iter().filter_map(|h| h.missed).sum::<u64>();
-            pieces.push(Span::raw(format!(
-                "{dot}{active}/{} hooks",
-                now.hooks.len()
-            )));
-            let lost = now.lost.keys().saturating_add(now.lost.events);
-            if lost > 0 {
-                pieces.push(self.ink(Ink::Warn, format!("{dot}lost {}", say::count(lost))));
-            }
-            if missed > 0 {
-                pieces.push(self.ink(Ink::Warn, format!("{dot}missed {}", say::count(missed))));
-            }
-            if let Some(cpu) = self.own_cost() {
-                pieces.push(Span::raw(format!("{dot}own CPU {cpu}")));
-            }
-        }
-        pieces.push(self.ink(Ink::Dim, format!("{dot}Linux {}", host.kernel)));
-        pieces
-    }
-
-    /// What pinscope itself took of one CPU since the look before.
-    fn own_cost(&self) -> Option<String> {
-        let (now, previous) = (self.now.as_ref()?, self.previous.as_ref()?);
-        let seconds = now.elapsed - previous.elapsed;
-        let cpu = now.cost.cpu_seconds? - previous.cost.cpu_seconds?;
-        (seconds > 0.0).then(|| format!("{:.1} %", (cpu / seconds * 100.0).max(0.0)))
-    }
-
-    fn strip(&self, frame: &mut Frame, area: Rect) {
-        let points: Vec<&Point> = self.history.points().collect();
-        let series = |of: &dyn Fn(&Point) -> Option<f64>| -> Vec<Option<f64>> {
-            points.iter().map(|p| of(p)).collect()
-        };
-        let rates = |p: &Point| p.interval.rates.clone();
-        let unmaps = series(&|p| rates(p)?.unmaps);
-        let futile = series(&|p| rates(p)?.futile);
-        let calls = series(&|p| rates(p)?.notifier_calls);
-        let vain = self.time_in_vain();
-        let last = |s: &[Option<f64>]| s.last().copied().flatten();
-        let share = match (last(&futile), last(&unmaps)) {
-            (Some(f), Some(u)) if u > 0.0 => format!(" ({:.0} %)", f / u * 100.0),
-            _ => String::new(),
-        };
-        let number = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), rate);
-        let bad = last(&futile).is_some_and(|f| f > 0.0);
-        let boxes = [
-            ("unmaps/s", number(last(&unmaps)), Ink::Plain, unmaps),
-            (
-                "vain/s",
-                format!("{}{share}", number(last(&futile))),
-                if bad { Ink::Bad } else { Ink::Plain },
-                futile,
-            ),
-            ("notified/s", number(last(&calls)), Ink::Plain, calls),
-            (
-                "vain time/s",
-                last(&vain).map_or_else(|| "-".to_owned(), say::duration),
-                Ink::Plain,
-                vain,
-            ),
-        ];
-        let shown = (usize::from(area.width) / 19).clamp(2, boxes.len());
-        let width = usize::from(area.width) / shown;
-        let (mut top, mut bottom) = (Vec::new(), Vec::new());
-        for (name, number, ink, values) in boxes.into_iter().take(shown) {
-            let room = width.saturating_sub(1);
-            let number = cut(&number, room, self.theme.ascii);
-            // On a narrow terminal the name makes room for the number.
-            let name = cut(
-                &format!(" {name}"),
-                room.saturating_sub(number.width()),
-                self.theme.ascii,
-            );
-            let fill = width - number.width() - name.width();
-            top.push(self.ink(ink, number).add_modifier(Modifier::BOLD));
-            top.push(self.ink(Ink::Dim, name));
-            top.push(Span::raw(" ".repeat(fill)));
-            bottom.push(self.ink(Ink::Bar, self.theme.sparkline(&values, room)));
-            bottom.push(Span::raw(" ".repeat(width - room)));
-        }
-        let mut lines = vec![Line::from(top)];
-        if area.height > 1 {
-            lines.push(Line::from(bottom));
-        }
-        frame.render_widget(Paragraph::new(lines), area);
-    }
-
-    /// Time spent unmapping in vain, for each second of each look.
-    fn time_in_vain(&self) -> Vec<Option<f64>> {
-        let mut all: Vec<Option<f64>> = self
-            .history
-            .points()
-            .map(|p| {
-                p.interval.rates.as_ref()?.futile?;
-                // The middle of each power of two stands for what it counts.
-                let ns: f64 = p
-                    .unmap
-                    .iter()
-                    .enumerate()
-                    .map(|(power, n)| f64::from(*n) * 0.75 * 2f64.powi(power as i32))
-                    .sum();
-                (p.interval.seconds > 0.0).then(|| ns / 1e9 / p.interval.seconds)
-            })
-            .collect();
-        // Of the newest look the sum is known.
-        if let (Some(last), Some(latest)) = (all.last_mut(), &self.latest)
-            && let Some(h) = &latest.histograms.unmap_seconds
-            && latest.window.seconds > 0.0
-        {
-            *last = Some(h.sum.0 / latest.window.seconds);
-        }
-        all
-    }
-
-    /// The gravest finding, or the answer.
-    fn finding(&self) -> Vec<Span<'static>> {
-        if let Some(message) = &self.message {
-            return vec![self.ink(Ink::Bold, format!("> {message}"))];
-        }
-        let Some(capture) = &self.totals else {
-            return Vec::new();
-        };
-        let mut grave = capture
-            .findings
-            .iter()
-            .filter(|f| f.severity != Severity::Info);
-        match grave.next() {
-            Some(f) => {
-                let more = grave.count();
-                let ink = if f.severity == Severity::Critical {
-                    Ink::Bad
-                } else {
-                    Ink::Warn
-                };
-                let more = if more > 0 {
-                    format!(" (+{more}, 9 opens)")
-                } else {
-                    " (9 opens)".to_owned()
-                };
-                vec![
-                    self.ink(ink, format!("{}: ", f.severity.name())),
-                    self.ink(Ink::Bold, f.id.clone()),
-                    self.ink(Ink::Dim, more),
-                    Span::raw(format!(" {}", f.text)),
-                ]
-            }
-            None => vec![Span::raw(capture.answer.text.clone())],
-        }
     }
 
     fn tabs(&self, width: u16) -> Vec<Span<'static>> {
@@ -458,7 +270,7 @@ impl Dashboard {
         frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: true }), inner);
     }
 
-    fn rule(&self, title: &str, width: u16) -> Vec<Span<'static>> {
+    pub(super) fn rule(&self, title: &str, width: u16) -> Vec<Span<'static>> {
         let line = if self.theme.ascii { "-" } else { "─" };
         let title = cut(
             title,
@@ -474,7 +286,7 @@ impl Dashboard {
     }
 
     /// The distribution, and the last looks as a heat map where there is one.
-    fn charts(&self, frame: &mut Frame, area: Rect, key: &str) {
+    pub(super) fn charts(&self, frame: &mut Frame, area: Rect, key: &str) {
         let capture = if self.rates {
             &self.latest
         } else {
@@ -576,121 +388,6 @@ impl Dashboard {
             }
         }
         pieces
-    }
-
-    fn popup(&self, frame: &mut Frame, area: Rect, title: &str, width: u16, height: u16) -> Rect {
-        let (width, height) = (width.min(area.width), height.min(area.height));
-        let at = Rect::new(
-            area.x + (area.width - width) / 2,
-            area.y + (area.height - height) / 2,
-            width,
-            height,
-        );
-        let mut block = Block::new()
-            .borders(Borders::ALL)
-            .title(format!(" {title} "));
-        if self.theme.ascii {
-            block = block.border_set(ratatui::symbols::border::Set {
-                top_left: "+",
-                top_right: "+",
-                bottom_left: "+",
-                bottom_right: "+",
-                vertical_left: "|",
-                vertical_right: "|",
-                horizontal_top: "-",
-                horizontal_bottom: "-",
-            });
-        }
-        let inner = block.inner(at);
-        frame.render_widget(Clear, at);
-        frame.render_widget(block, at);
-        inner
-    }
-
-    fn help(&self, frame: &mut Frame, area: Rect, scroll: u16) {
-        let mut lines = Vec::new();
-        for b in BINDINGS {
-            let only = match b.when {
-                When::Always => "",
-                When::Live => " (live)",
-                When::Replay => " (replay)",
-                When::Victims => " (victims)",
-            };
-            let ink = if self.works(b.when) {
-                Ink::Plain
-            } else {
-                Ink::Dim
-            };
-            lines.push(Line::from(vec![
-                self.ink(Ink::Bold, format!("{:<14}", b.label)),
-                self.ink(ink, format!("{}{only}", b.help)),
-            ]));
-        }
-        let height = u16::try_from(lines.len() + 2).unwrap_or(u16::MAX);
-        let inner = self.popup(frame, area, "keys: Esc closes, j k scroll", 58, height);
-        let most = u16::try_from(lines.len())
-            .unwrap_or(0)
-            .saturating_sub(inner.height);
-        frame.render_widget(Paragraph::new(lines).scroll((scroll.min(most), 0)), inner);
-    }
-
-    /// The selected row alone: each column by its name, and all there is to say.
-    fn open(&self, frame: &mut Frame, area: Rect, table: &Table, scroll: u16) {
-        let Some(row) = table.rows.get(self.selected(table)) else {
-            return;
-        };
-        let inner = self.popup(frame, area, "Esc closes", area.width, area.height);
-        let mut lines: Vec<Line> = table
-            .columns
-            .iter()
-            .zip(&row.cells)
-            .map(|(c, cell)| {
-                Line::from(vec![
-                    self.ink(Ink::Dim, format!("{:<16}", c.title)),
-                    self.ink(cell.ink, cell.text.clone()),
-                ])
-            })
-            .collect();
-        lines.push(Line::raw(""));
-        if self.view == View::Histograms {
-            let top = u16::try_from(lines.len()).unwrap_or(0).min(inner.height);
-            frame.render_widget(Paragraph::new(lines), inner);
-            let rest = Rect::new(inner.x, inner.y + top, inner.width, inner.height - top);
-            if rest.height > 0 {
-                self.charts(frame, rest, &row.key);
-            }
-            return;
-        }
-        for text in &row.detail {
-            lines.push(Line::raw(text.clone()));
-        }
-        let text = Paragraph::new(lines).wrap(Wrap { trim: false });
-        frame.render_widget(text.scroll((scroll, 0)), inner);
-    }
-
-    fn sort_menu(&self, frame: &mut Frame, area: Rect, table: &Table, column: usize) {
-        let height = u16::try_from(table.columns.len() + 2).unwrap_or(u16::MAX);
-        let inner = self.popup(frame, area, "sort by: Enter", 26, height);
-        let lines: Vec<Line> = table
-            .columns
-            .iter()
-            .enumerate()
-            .map(|(i, c)| {
-                let chosen = i == column;
-                let mark = if chosen { "> " } else { "  " };
-                let line = Line::raw(format!("{mark}{}", c.title));
-                if chosen {
-                    line.style(self.theme.selected())
-                } else {
-                    line
-                }
-            })
-            .collect();
-        let most = u16::try_from(lines.len())
-            .unwrap_or(0)
-            .saturating_sub(inner.height);
-        let scroll = u16::try_from(column).unwrap_or(0).min(most);
-        frame.render_widget(Paragraph::new(lines).scroll((scroll, 0)), inner);
     }
 }
 

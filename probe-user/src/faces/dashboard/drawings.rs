@@ -5,7 +5,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::{
     theme::{Ink, Theme},
-    views::value,
+    views_more::value,
 };
 use crate::model::{
     HistogramReport, Unit,

@@ -12,10 +12,13 @@
 
 mod draw;
 mod drawings;
+mod head;
 pub mod keys;
+mod popups;
 mod table;
 pub mod theme;
 mod views;
+mod views_more;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, SystemTime};
