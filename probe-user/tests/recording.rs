@@ -91,6 +91,7 @@ fn read_all(recording: &Recording) -> Vec<Frame> {
 
 #[test]
 fn what_was_written_is_read_number_by_number() {
+    let _alone = alone();
     let temporary = Temporary::new();
     let path = temporary.file("a.pscope");
     let looks = looks();
@@ -120,6 +121,7 @@ fn what_was_written_is_read_number_by_number() {
 
 #[test]
 fn a_recording_is_never_written_over() {
+    let _alone = alone();
     let temporary = Temporary::new();
     let path = temporary.file("a.pscope");
     let before = recorded(&path, &looks());
@@ -130,6 +132,7 @@ fn a_recording_is_never_written_over() {
 
 #[test]
 fn cut_off_anywhere_it_opens_up_to_its_last_whole_block() {
+    let _alone = alone();
     let temporary = Temporary::new();
     let looks = &looks()[..3];
     let bytes = recorded(&temporary.file("a.pscope"), looks);
@@ -154,6 +157,7 @@ fn cut_off_anywhere_it_opens_up_to_its_last_whole_block() {
 
 #[test]
 fn a_flipped_bit_is_noticed_and_what_came_before_stays() {
+    let _alone = alone();
     let temporary = Temporary::new();
     let looks = &looks()[..3];
     let bytes = recorded(&temporary.file("a.pscope"), looks);
@@ -176,6 +180,7 @@ fn a_flipped_bit_is_noticed_and_what_came_before_stays() {
 
 #[test]
 fn a_block_of_a_kind_to_come_is_skipped() {
+    let _alone = alone();
     let temporary = Temporary::new();
     let looks = &looks()[..2];
     let bytes = recorded(&temporary.file("a.pscope"), looks);
@@ -194,6 +199,7 @@ fn a_block_of_a_kind_to_come_is_skipped() {
 
 #[test]
 fn hostile_lengths_take_no_memory() {
+    let _alone = alone();
     let temporary = Temporary::new();
     let bytes = recorded(&temporary.file("a.pscope"), &looks()[..1]);
     let second = boundaries(&bytes)[1];
@@ -225,6 +231,13 @@ fn hostile_lengths_take_no_memory() {
     assert!(error.contains("understood"), "{error}");
 }
 
+/// Memory is measured for the whole process: one test at a time.
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ONE.lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 /// xorshift64*: the same files each time.
 struct Random(u64);
 
@@ -243,6 +256,7 @@ impl Random {
 
 #[test]
 fn ten_thousand_fuzzed_files_do_no_harm() {
+    let _alone = alone();
     let temporary = Temporary::new();
     let sound = recorded(&temporary.file("a.pscope"), &looks());
     let ends = boundaries(&sound);
@@ -305,6 +319,7 @@ fn ten_thousand_fuzzed_files_do_no_harm() {
 /// The payload of a block whose JSON is mangled but whole, CRCs and all.
 #[test]
 fn nonsense_in_a_sound_block_is_an_error_in_words() {
+    let _alone = alone();
     let temporary = Temporary::new();
     let bytes = recorded(&temporary.file("a.pscope"), &looks()[2..3]);
     let first = boundaries(&bytes)[1];
@@ -330,6 +345,7 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/v1.pscope"
 /// A file that the first version wrote: it opens for ever. Its report is its snapshot.
 #[test]
 fn a_file_of_the_first_version_opens() {
+    let _alone = alone();
     let recording = Recording::open(Path::new(GOLDEN)).unwrap();
     assert_eq!(recording.incomplete(), None);
     assert_eq!(recording.count(), 5);
@@ -343,6 +359,7 @@ fn a_file_of_the_first_version_opens() {
 #[test]
 #[ignore = "writes tests/data/v1.pscope"]
 fn write_golden() {
+    let _alone = alone();
     let path = Path::new(GOLDEN);
     let _ = std::fs::remove_file(path);
     recorded(path, &looks());

@@ -1,0 +1,109 @@
+//! Clients that mean no good, and many that do.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::Command,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use crate::support::*;
+
+#[test]
+fn sigterm_ends_it_with_0() {
+    let mut exporter = Exporter::start(&[]);
+    let pid = exporter.child.id().to_string();
+    passed(&Command::new("kill").args(["-TERM", &pid]).output().unwrap());
+    assert_eq!(exporter.child.wait().unwrap().code(), Some(0));
+}
+
+/// Silent clients by the hundred, endless headers, garbage, readers that don't read: bounded in
+/// number, memory and time; whoever comes after them is served.
+#[test]
+fn hostile_clients_are_bounded() {
+    let exporter = Exporter::start(&["--interval", "10ms"]).at_the_end();
+    let before = exporter.status("VmRSS:");
+    let connect = || TcpStream::connect(&exporter.address).unwrap();
+    let silent: Vec<TcpStream> = (0..300).map(|_| connect()).collect();
+    let fds = Path::new("/proc")
+        .join(exporter.child.id().to_string())
+        .join("fd");
+    sleep(Duration::from_millis(500));
+    let open = std::fs::read_dir(fds).unwrap().count();
+    assert!(open < 128 + 40, "{open} descriptors");
+    drop(silent);
+    for hostile in [
+        vec![b'x'; 1 << 20],
+        [b"GET / HTTP/1.1\r\n".to_vec(), b"A: b\r\n".repeat(100_000)].concat(),
+        [b"GET /".to_vec(), vec![b'a'; 1 << 20]].concat(),
+        (0..=255u8).cycle().take(1 << 18).collect(),
+        [b"GET / HTTP/1.1\r\nA: ".to_vec(), vec![b'b'; 1 << 20]].concat(),
+    ] {
+        let mut stream = connect();
+        stream
+            .set_write_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .unwrap();
+        // It may be cut off while it still writes.
+        let _ = stream.write_all(&hostile);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.is_empty() || answer.contains(" 4"), "{answer}");
+    }
+    // Asks on and on, and reads nothing.
+    let mut deaf = connect();
+    deaf.set_write_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
+    let ask = request("/metrics", "").replace("Connection: close\r\n", "");
+    while deaf.write_all(ask.as_bytes()).is_ok() {}
+    let begun = Instant::now();
+    assert_eq!(exporter.get("/metrics", "").0, 200);
+    assert!(begun.elapsed() < Duration::from_secs(30));
+    let after = exporter.status("VmRSS:");
+    assert!(
+        after < before + 16 * 1024,
+        "{before} KiB grew to {after} KiB"
+    );
+}
+
+#[test]
+fn ten_thousand_scrapes_leave_no_memory_behind() {
+    let exporter = Exporter::start(&["--interval", "10ms", "--cgroups", "5"]).at_the_end();
+    let mut stream = BufReader::new(TcpStream::connect(&exporter.address).unwrap());
+    let ask = request("/metrics", "").replace("Connection: close\r\n", "");
+    let mut scrape = || {
+        if stream.get_mut().write_all(ask.as_bytes()).is_err() {
+            // A connection lasts a minute at most.
+            stream = BufReader::new(TcpStream::connect(&exporter.address).unwrap());
+            stream.get_mut().write_all(ask.as_bytes()).unwrap();
+        }
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            stream.read_line(&mut line).unwrap();
+            if let Some(n) = line.strip_prefix("content-length: ") {
+                length = n.trim().parse().unwrap();
+            }
+            if line == "\r\n" {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).unwrap();
+        assert!(length > 5_000);
+    };
+    for _ in 0..1_000 {
+        scrape();
+    }
+    let early = exporter.status("VmRSS:");
+    for _ in 0..9_000 {
+        scrape();
+    }
+    let late = exporter.status("VmRSS:");
+    assert!(late <= early + 512, "{early} KiB grew to {late} KiB");
+}

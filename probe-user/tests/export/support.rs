@@ -1,0 +1,148 @@
+//! An exporter over a recording, and what asks it.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use pinscope::recording::{Frames, Recording};
+
+pub(crate) const RECORDING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/demo.pscope");
+
+pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+pub(crate) struct Exporter {
+    pub(crate) child: Child,
+    pub(crate) address: String,
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) fn command(flags: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pinscope"));
+    command.arg("export").args(flags);
+    for (name, _) in std::env::vars().filter(|(n, _)| n.starts_with("PINSCOPE_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+impl Exporter {
+    /// Over the recording, at a port that is free.
+    pub(crate) fn start(flags: &[&str]) -> Self {
+        let mut child = command(&["--replay", RECORDING, "--listen", "127.0.0.1:0"])
+            .args(flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let line = lines.next().unwrap().unwrap();
+        let address = line.split_once("://").unwrap().1;
+        let address = address.strip_suffix("/metrics").unwrap().to_owned();
+        // Whatever else it says is read, so that it never waits for us.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, address }
+    }
+
+    pub(crate) fn get(&self, path: &str, headers: &str) -> (u16, String, Vec<u8>) {
+        let stream = TcpStream::connect(&self.address).unwrap();
+        exchange(stream, &request(path, headers))
+    }
+
+    pub(crate) fn metrics(&self) -> String {
+        let (status, _, body) = self.get("/metrics", "");
+        assert_eq!(status, 200);
+        String::from_utf8(body).unwrap()
+    }
+
+    /// The recording's last look is shown.
+    pub(crate) fn at_the_end(self) -> Self {
+        let recording = Recording::open(Path::new(RECORDING)).unwrap();
+        let last = recording.frame(recording.count() - 1).unwrap();
+        let all = last.snapshot.excess.buckets.iter().sum::<u64>() as f64;
+        let begun = Instant::now();
+        while samples(&self.metrics())["pinscope_excess_references_count"] < all {
+            assert!(begun.elapsed() < LIMIT);
+            sleep(Duration::from_millis(15));
+        }
+        // Nothing moves from the look after that one on.
+        sleep(Duration::from_millis(50));
+        self.metrics();
+        sleep(Duration::from_millis(50));
+        self
+    }
+
+    pub(crate) fn status(&self, key: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let text = std::fs::read_to_string(path).unwrap();
+        let line = text.lines().find(|l| l.starts_with(key)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+pub(crate) fn request(path: &str, headers: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n")
+}
+
+/// Status, head and body.
+pub(crate) fn exchange(mut stream: impl Read + Write, request: &str) -> (u16, String, Vec<u8>) {
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    // A TLS server may close without saying so.
+    let _ = stream.read_to_end(&mut answer);
+    let end = answer
+        .windows(4)
+        .position(|w| w == b"\r\n\r\n")
+        .unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&answer)));
+    let head = String::from_utf8(answer[..end].to_vec()).unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, head, answer[end + 4..].to_vec())
+}
+
+/// Samples of a text format by name and labels, without exemplars.
+pub(crate) fn samples(text: &str) -> BTreeMap<String, f64> {
+    text.lines()
+        .filter(|l| !l.starts_with('#'))
+        .map(|l| {
+            let line = l.split(" # {").next().unwrap();
+            let (key, value) = line.rsplit_once(' ').unwrap();
+            (key.to_owned(), value.parse().unwrap())
+        })
+        .collect()
+}
+
+/// Runs a tool that setup brings; `None` where it isn't there and needn't be.
+pub(crate) fn tool(name: &str) -> Option<Command> {
+    if Command::new(name).arg("--version").output().is_err() {
+        assert!(
+            std::env::var_os("PINSCOPE_REQUIRE_TOOLS").is_none(),
+            "{name} is missing"
+        );
+        eprintln!("not run: {name} isn't installed");
+        return None;
+    }
+    Some(Command::new(name))
+}
+
+pub(crate) fn passed(output: &Output) {
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
