@@ -15,4 +15,5 @@ pub mod preempt;
 pub mod privileges;
 pub mod probes;
 mod read;
+mod status;
 pub mod symbols;

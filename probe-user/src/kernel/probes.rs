@@ -2,8 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    fs::File,
+    os::fd::OwnedFd,
     thread,
     time::{Duration, Instant},
 };
@@ -11,13 +11,12 @@ use std::{
 use aya::{
     Btf, Ebpf, Endianness,
     maps::{MapData, RingBuf},
-    programs::Program,
     sys::{Stats, enable_stats},
 };
 use aya_log::EbpfLogger;
 use probe_ebpf::{
     Hook, Memory, Reclaimer, VictimsBy,
-    maps::{HookHits, INTERVAL_NOTIFIERS, NO_SUBSCRIBER, VictimKey},
+    maps::{INTERVAL_NOTIFIERS, NO_SUBSCRIBER, VictimKey},
 };
 
 use super::{
@@ -31,12 +30,10 @@ use super::{
     hooks::{AttachMode, HookOverride, plan},
     preempt, privileges,
     read::{Counted, Histograms, Maps, NOBODY, ReadError, counts, text},
+    status::{add_runs, misses},
     symbols,
 };
-use crate::snapshot::{
-    ByVerdict, Event, Group, HookState, HookStatus, Lost, Process, ProgramRuns, SelfCost, Snapshot,
-    Subscriber,
-};
+use crate::snapshot::{ByVerdict, Event, Group, Lost, Process, Snapshot, Subscriber};
 
 /// How long a stop waits for tasks that are inside reclaim to leave it.
 const DRAIN: Duration = Duration::from_millis(300);
@@ -47,20 +44,6 @@ const BRACKET_ENTRIES: [&str; 4] = [
     "k_shrink_enter",
     "f_reclaim_enter",
     "k_reclaim_enter",
-];
-
-/// Hooks that the words of the contract name and this version leave alone.
-const NOT_YET: [(&str, &str, &str); 2] = [
-    (
-        "migration",
-        "try_to_migrate",
-        "this version measures reclaim; migration and THP split are not hooked",
-    ),
-    (
-        "refault",
-        "handle_mm_fault",
-        "this version does not follow refaults",
-    ),
 ];
 
 /// What is asked of the kernel side.
@@ -83,8 +66,8 @@ pub struct Options {
 /// The attached kernel side. Dropping it detaches everything; so does the kernel, whatever
 /// ends the process.
 pub struct Probes {
-    ebpf: Ebpf,
-    hooks: Vec<Hooked>,
+    pub(super) ebpf: Ebpf,
+    pub(super) hooks: Vec<Hooked>,
     cgroups: Cgroups,
     // Opened while that still shows addresses; see `symbols::names`.
     kallsyms: Option<File>,
@@ -94,13 +77,13 @@ pub struct Probes {
     attached: Instant,
     attached_ns: u64,
     // Held for its effect: closed, the kernel stops measuring.
-    stats: Option<OwnedFd>,
+    pub(super) stats: Option<OwnedFd>,
     victims_by: VictimsBy,
     // The probes' own log, where it was asked for.
     logger: Option<Logger>,
-    final_misses: BTreeMap<&'static str, u64>,
-    final_runs: (Duration, u64),
-    stopped: bool,
+    pub(super) final_misses: BTreeMap<&'static str, u64>,
+    pub(super) final_runs: (Duration, u64),
+    pub(super) stopped: bool,
 }
 
 type Logger = EbpfLogger<&'static dyn log::Log>;
@@ -251,29 +234,6 @@ impl Probes {
     /// When the kernel refuses.
     pub fn drop_privileges(&mut self) -> Result<bool, caps::errors::CapsError> {
         privileges::drop_all(|| Maps(&self.ebpf).lost().is_ok())
-    }
-
-    /// Whether the kernel times the programs.
-    pub fn measures_itself(&self) -> bool {
-        self.stats.is_some()
-    }
-
-    /// The runs of each program; nothing where the kernel doesn't time them.
-    pub fn program_runs(&self) -> Vec<ProgramRuns> {
-        if self.stats.is_none() {
-            return Vec::new();
-        }
-        let names = self.hooks.iter().flat_map(|h| h.programs.iter());
-        names
-            .filter_map(|name| {
-                let info = self.ebpf.program(name)?.info().ok()?;
-                Some(ProgramRuns {
-                    name: (*name).to_owned(),
-                    seconds: info.run_time().as_secs_f64(),
-                    runs: info.run_count(),
-                })
-            })
-            .collect()
     }
 
     /// Whether a cgroup of this name is there no more.
@@ -463,52 +423,6 @@ impl Probes {
         }
     }
 
-    /// Runs of a program that the kernel skipped, so far.
-    fn misses(&self, name: &str) -> u64 {
-        self.final_misses
-            .get(name)
-            .copied()
-            .or_else(|| misses(self.ebpf.program(name)?))
-            .unwrap_or(0)
-    }
-
-    fn statuses(&self, hits: &[HookHits]) -> Vec<HookStatus> {
-        let mut rows = Vec::new();
-        for Hooked {
-            hook,
-            status,
-            programs,
-        } in &self.hooks
-        {
-            let mut row = status.clone();
-            if row.state == HookState::Active {
-                let hits = hits[*hook as usize];
-                row.hits = Some(hits.entries);
-                let skipped: u64 = programs.iter().map(|p| self.misses(p)).sum();
-                // Returns are all in only when nothing is under way.
-                let returns = if self.stopped && has_return(programs) {
-                    hits.entries.saturating_sub(hits.returns)
-                } else {
-                    0
-                };
-                row.missed = Some(skipped + returns);
-            }
-            rows.push(row);
-        }
-        for (name, symbol, reason) in NOT_YET {
-            rows.push(HookStatus {
-                name: name.into(),
-                symbol: symbol.into(),
-                attach: None,
-                state: HookState::Disabled,
-                reason: Some(reason.into()),
-                hits: None,
-                missed: None,
-            });
-        }
-        rows
-    }
-
     fn name_subscribers(&mut self) {
         let Ok(subscribers) = Maps(&self.ebpf).subscribers() else {
             return;
@@ -532,27 +446,6 @@ impl Probes {
             }
         }
     }
-
-    fn cost(&self) -> SelfCost {
-        let mut runs = self.final_runs;
-        if !self.stopped {
-            for hooked in &self.hooks {
-                for program in hooked.programs.iter().filter_map(|p| self.ebpf.program(p)) {
-                    runs = add_runs(runs, program);
-                }
-            }
-        }
-        let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).ok();
-        let seconds = |t: nix::sys::time::TimeVal| t.tv_sec() as f64 + t.tv_usec() as f64 / 1e6;
-        SelfCost {
-            bpf_seconds: self.stats.as_ref().map(|_| runs.0.as_secs_f64()),
-            bpf_runs: self.stats.as_ref().map(|_| runs.1),
-            cpu_seconds: usage.map(|u| seconds(u.user_time()) + seconds(u.system_time())),
-            rss_bytes: usage
-                .and_then(|u| u64::try_from(u.max_rss()).ok())
-                .map(|kib| kib * 1024),
-        }
-    }
 }
 
 impl SymbolNames {
@@ -574,28 +467,6 @@ fn start_log(ebpf: &mut Ebpf) -> Option<Logger> {
     EbpfLogger::init(ebpf)
         .inspect_err(|e| tracing::warn!("the probes' own log can't be read: {}", chain(e)))
         .ok()
-}
-
-fn has_return(programs: &[&str]) -> bool {
-    programs.iter().any(|p| p.ends_with("_exit"))
-}
-
-/// Runs that the kernel skipped because the program was already running on that CPU; `None`
-/// where the kernel doesn't say (before 5.12).
-fn misses(program: &Program) -> Option<u64> {
-    let fd = program.fd().ok()?;
-    let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
-    fs::read_to_string(path)
-        .ok()?
-        .lines()
-        .find_map(|l| l.strip_prefix("recursion_misses:")?.trim().parse().ok())
-}
-
-fn add_runs(runs: (Duration, u64), program: &Program) -> (Duration, u64) {
-    match program.info() {
-        Ok(info) => (runs.0 + info.run_time(), runs.1 + info.run_count()),
-        Err(_) => runs,
-    }
 }
 
 fn monotonic_ns() -> u64 {
