@@ -127,7 +127,7 @@ fn absent_is_not_zero() {
     }
     assert!(d.answer.contains("can't be told"), "{}", d.answer);
     let text = faces::diff::text(&d, &Style::default());
-    assert!(text.contains("not measured"), "{text}");
+    assert!(text.contains("not in both"), "{text}");
 }
 
 #[test]

@@ -238,20 +238,7 @@ fn linker() -> Result<()> {
 
 /// The cargo-deny to run, installed where it is missing.
 pub(crate) fn cargo_deny() -> Result<std::path::PathBuf> {
-    let program = sh::absolute("target/tools/bin/cargo-deny")?;
-    let wanted = format!("cargo-deny {CARGO_DENY}");
-    let there = |path: &Path| sh::probe(path, &["--version"]).is_some_and(|v| v.trim() == wanted);
-    if !there(&program) {
-        sh::progress(&format!(
-            "building {wanted}, once, in a few minutes (target/logs/cargo-deny.log)"
-        ));
-        // Without optimisation: it runs for a second, and its build is what takes long.
-        sh::logged(
-            "cargo-deny",
-            install("cargo-deny", CARGO_DENY).arg("--debug"),
-        )?;
-    }
-    Ok(program)
+    subcommand("cargo-deny", CARGO_DENY)
 }
 
 /// A cargo subcommand to run, installed into `target/tools` where it is missing.
@@ -263,6 +250,7 @@ pub(crate) fn subcommand(name: &str, version: &str) -> Result<std::path::PathBuf
         sh::progress(&format!(
             "building {name} {version}, once, in a minute or two (target/logs/{name}.log)"
         ));
+        // Without optimisation: it runs for a second, and its build is what takes long.
         sh::logged(name, install(name, version).arg("--debug"))?;
     }
     Ok(program)

@@ -88,7 +88,7 @@ fn cells(row: &Row) -> Vec<Span> {
         Change::Rose => (Ink::Bold, "rose"),
         Change::Fell => (Ink::Bold, "fell"),
         Change::Same => (Ink::Dim, "within the noise"),
-        Change::Unknown => (Ink::Dim, "not measured"),
+        Change::Unknown => (Ink::Dim, "not in both"),
     };
     vec![
         Span::plain(row.name.clone()),

@@ -278,8 +278,8 @@ impl Probes {
             notifier_ns.insert(verdict, notified);
         }
 
-        let by_process = self.victims_by == VictimsBy::Process;
-        let pid = |key: &VictimKey| if by_process { key.tgid } else { 0 };
+        let victims_by = self.victims_by;
+        let pid = |key: &VictimKey| pid(key, victims_by);
         let process = |key: &VictimKey, cgroups: &mut Cgroups| match victims.get(key) {
             Some(v) => Process {
                 pid: pid(key),
@@ -364,6 +364,7 @@ impl Probes {
     pub fn events(&mut self, limit: usize) -> Vec<Event> {
         let notifier = self.active(Hook::NotifierStart);
         let one = self.active(Hook::UnmapOne);
+        let victims_by = self.victims_by;
         let Some(ring) = &mut self.ring else {
             return Vec::new();
         };
@@ -374,7 +375,7 @@ impl Probes {
                 let mut event = events::decode(e, self.attached_ns, notifier);
                 if one && let Some(v) = maps.victim(&e.victim) {
                     event.victim = Some(Process {
-                        pid: e.victim.tgid,
+                        pid: pid(&e.victim, victims_by),
                         comm: text(&v.comm),
                         cgroup: self.cgroups.name(v.cgroup),
                         cgroup_id: v.cgroup,
@@ -460,6 +461,15 @@ impl SymbolNames {
             .get(&address)
             .cloned()
             .unwrap_or_else(|| "unnamed callback".into())
+    }
+}
+
+/// The process that a key stands for; 0 where it stands for a cgroup.
+fn pid(key: &VictimKey, by: VictimsBy) -> u32 {
+    if by == VictimsBy::Process {
+        key.tgid
+    } else {
+        0
     }
 }
 

@@ -57,7 +57,7 @@ pub enum Change {
     Fell,
     /// Nothing that chance wouldn't give.
     Same,
-    /// Not measured in one of them.
+    /// One of them has no such value: not measured, or nothing of the kind happened.
     Unknown,
 }
 
@@ -77,7 +77,7 @@ pub enum DiffUnit {
     Count,
 }
 
-/// One thing compared. `None`: not measured there.
+/// One thing compared. `None`: not measured there, or nothing to take it from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// What it is.

@@ -18,18 +18,11 @@ const MUCH_MORE: u64 = 2;
 /// Folios by verdict, indexed by the verdict's number.
 pub type Folios = [u64; Verdict::COUNT];
 
-#[derive(Clone, Debug, Default)]
-struct Place {
-    counts: Folios,
-    /// Futile unmaps when it got its place: what it cost before isn't in `counts`.
-    before: u64,
-}
-
 /// The places, and what came of all others.
 #[derive(Clone, Debug, Default)]
 pub struct Top {
     places: usize,
-    kept: BTreeMap<String, Place>,
+    kept: BTreeMap<String, Folios>,
     other: Folios,
     unknown: Folios,
     /// What each cgroup stood at when last looked at.
@@ -55,10 +48,7 @@ impl Top {
             let last = self.last.get(key).copied().unwrap_or_default();
             let to = match name {
                 None => &mut self.unknown,
-                Some(name) => self
-                    .kept
-                    .get_mut(name)
-                    .map_or(&mut self.other, |place| &mut place.counts),
+                Some(name) => self.kept.get_mut(name).unwrap_or(&mut self.other),
             };
             for ((to, now), last) in to.iter_mut().zip(folios).zip(last) {
                 *to = to.saturating_add(now.saturating_sub(last));
@@ -99,29 +89,14 @@ impl Top {
                 }
             }
             // What it had so far was counted where it belonged then.
-            let before = self.last.get(name).map_or(0, futile);
-            let place = Place {
-                before,
-                ..Place::default()
-            };
-            self.kept.insert(name.clone(), place);
+            self.kept.insert(name.clone(), Folios::default());
         }
     }
 
     /// Every name with its counts; the last are [`OTHER`] and [`UNKNOWN`].
     pub fn counts(&self) -> impl Iterator<Item = (&str, &Folios)> {
-        let kept = self.kept.iter().map(|(name, p)| (name.as_str(), &p.counts));
+        let kept = self.kept.iter().map(|(name, p)| (name.as_str(), p));
         kept.chain([(OTHER, &self.other), (UNKNOWN, &self.unknown)])
-    }
-
-    /// The names that have a place.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.kept.keys().map(String::as_str)
-    }
-
-    /// Futile unmaps that those with a place had before they got it.
-    pub fn before(&self) -> u64 {
-        self.kept.values().map(|p| p.before).sum()
     }
 }
 

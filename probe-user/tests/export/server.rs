@@ -185,19 +185,14 @@ fn every_query_of_the_dashboard_and_the_docs_is_answered() {
         assert!(begun.elapsed() < LIMIT);
         sleep(Duration::from_millis(200));
     }
-    let mut empty = Vec::new();
+    // What this recording has none of: alerts, restarts, timed programs, lazyfree memory in vain,
+    // hooks that are missing. Every other query finds something.
+    let may_be_empty = ["ALERTS", "changes(", "pinscope_bpf_run", "restored", "== 0"];
     for query in found.iter().chain(&of_docs) {
-        if server.query(query).unwrap().is_empty() {
-            empty.push(query);
-        }
+        let empty = server.query(query).unwrap().is_empty();
+        let may = may_be_empty.iter().any(|word| query.contains(word));
+        assert!(!empty || may, "nothing comes of {query}");
     }
-    // Alerts and restarts, of which there are none yet, and what this recording hasn't.
-    assert!(
-        empty.len() * 4 < found.len(),
-        "{} of {}: {empty:#?}",
-        empty.len(),
-        found.len()
-    );
     // The rules were evaluated too.
     let rules = server.query("{__name__=~\"instance:pinscope.*\"}").unwrap();
     assert!(rules.len() >= 5, "{rules:?}");

@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     hash::{BuildHasher, RandomState},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use axum::http::{HeaderMap, header::AUTHORIZATION};
@@ -23,7 +23,7 @@ const NOBODY: &str = "$2b$10$abcdefghijklmnopqrstuuabcdefghijklmnopqrstuvwxyzABC
 pub(super) struct Auth {
     good: Mutex<HashSet<(u64, u64)>>,
     keys: (RandomState, RandomState),
-    one: Semaphore,
+    one: Arc<Semaphore>,
 }
 
 impl Default for Auth {
@@ -31,7 +31,7 @@ impl Default for Auth {
         Self {
             good: Mutex::default(),
             keys: Default::default(),
-            one: Semaphore::new(1),
+            one: Arc::new(Semaphore::new(1)),
         }
     }
 }
@@ -56,12 +56,15 @@ impl Auth {
         if good().contains(&key) {
             return true;
         }
-        let Ok(_turn) = self.one.acquire().await else {
+        let Ok(turn) = Arc::clone(&self.one).acquire_owned().await else {
             return false;
         };
-        let checked =
-            tokio::task::spawn_blocking(move || bcrypt::verify(password, &hash).unwrap_or(false))
-                .await;
+        // The turn ends with the work, not with a client that leaves meanwhile.
+        let checked = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            bcrypt::verify(password, &hash).unwrap_or(false)
+        })
+        .await;
         let right = known && checked.unwrap_or(false);
         if right {
             let mut good = good();

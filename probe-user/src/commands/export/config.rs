@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    io::Read,
     net::SocketAddr,
     path::{Path, PathBuf},
     str::FromStr,
@@ -140,10 +141,19 @@ impl Settings {
 }
 
 fn read(path: &Path) -> Result<File> {
-    let size = std::fs::metadata(path)?.len();
-    ensure!(size <= MAX_BYTES, "it is larger than {MAX_BYTES} bytes");
-    let text = std::fs::read_to_string(path)?;
-    Ok(toml::from_str(&text)?)
+    Ok(toml::from_str(&text(path)?)?)
+}
+
+/// A configuration file's text; not more than one can have, whatever the path leads to.
+pub(super) fn text(path: &Path) -> Result<String> {
+    let mut text = String::new();
+    let file = std::fs::File::open(path)?;
+    file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    ensure!(
+        text.len() as u64 <= MAX_BYTES,
+        "it is larger than {MAX_BYTES} bytes"
+    );
+    Ok(text)
 }
 
 fn parsed<T: FromStr>(text: &str, key: &str) -> Result<T>

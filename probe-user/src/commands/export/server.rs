@@ -39,7 +39,7 @@ const HEAD_BYTES: usize = 16 << 10;
 /// How many headers it may have.
 const HEADERS: usize = 64;
 /// What the end waits for answers under way.
-const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_millis(200);
 
 /// Serves until a signal ends it.
 pub(super) async fn serve(
@@ -85,11 +85,7 @@ pub(super) async fn serve(
     loops.shutdown().await;
     // Answers under way are given their time; connections that only wait aren't.
     let all = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
-    let _ = timeout(
-        GRACE.min(Duration::from_millis(200)),
-        places.acquire_many(all),
-    )
-    .await;
+    let _ = timeout(GRACE, places.acquire_many(all)).await;
     Ok(())
 }
 

@@ -23,8 +23,6 @@ use tokio_rustls::rustls::{
 /// Users and the bcrypt hashes of their passwords.
 pub(super) type Users = BTreeMap<String, String>;
 
-/// The largest file that is read.
-const MAX_BYTES: u64 = 1 << 20;
 /// The most work that a hash may ask for: 2^14 rounds are about a second.
 const MAX_COST: u32 = 14;
 
@@ -108,7 +106,7 @@ pub(super) fn read(path: &Path) -> Result<Web> {
 }
 
 fn parse(path: &Path) -> Result<Web> {
-    let file: File = serde_saphyr::from_str(&text(path)?)?;
+    let file: File = serde_saphyr::from_str(&super::config::text(path)?)?;
     let beside = |name: &Path| path.parent().unwrap_or(Path::new("")).join(name);
     for (user, hash) in &file.basic_auth_users {
         let cost = hash
@@ -143,12 +141,6 @@ fn parse(path: &Path) -> Result<Web> {
         users: file.basic_auth_users,
         headers,
     })
-}
-
-fn text(path: &Path) -> Result<String> {
-    let size = std::fs::metadata(path)?.len();
-    ensure!(size <= MAX_BYTES, "it is larger than {MAX_BYTES} bytes");
-    Ok(std::fs::read_to_string(path)?)
 }
 
 fn server(tls: &Tls, beside: &impl Fn(&Path) -> PathBuf) -> Result<ServerConfig> {
