@@ -14,13 +14,11 @@ use std::{
 
 use peak_alloc::PeakAlloc;
 use pinscope::{
-    faces::{
-        dashboard::{Dashboard, Source, Theme},
-        prometheus::{Format, ProcessStats, View, encode, families},
-    },
-    model::top::Top,
+    model::ranking::Top,
     recording::Frame,
+    render::metrics::{Format, ProcessStats, View, encode, families},
     snapshot::{Group, Process, Snapshot},
+    tui::{Dashboard, Source, Theme},
 };
 use ratatui::{Terminal, backend::TestBackend};
 
@@ -157,7 +155,7 @@ fn scrape(cgroups: usize) -> impl FnMut() -> (usize, usize) {
             dropped: 0,
         });
         let series = families.iter().flat_map(|f| &f.series);
-        let series = series.map(pinscope::faces::prometheus::Series::cost).sum();
+        let series = series.map(pinscope::render::metrics::Series::cost).sum();
         let families = Arc::new(families);
         let bytes: usize = Format::ALL
             .iter()

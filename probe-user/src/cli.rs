@@ -4,7 +4,7 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::kernel::hooks::{AttachMode, HookOverride};
+use crate::kernel::plan::{AttachMode, HookOverride};
 
 /// Shows memory that reclaim unmapped in vain because somebody holds it.
 ///

@@ -198,9 +198,9 @@ proptest! {
             bytes[at % length] = byte;
         }
         if let Ok(text) = String::from_utf8(bytes)
-            && let Ok(capture) = pinscope::faces::json::read(&text)
+            && let Ok(capture) = pinscope::render::json::read(&text)
         {
-            let _ = pinscope::faces::text::report(&capture, &pinscope::faces::Style::default());
+            let _ = pinscope::render::text::report::report(&capture, &pinscope::render::text::Style::default());
         }
     }
 }

@@ -11,12 +11,12 @@ use std::time::{Duration, SystemTime};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use pinscope::{
-    faces::dashboard::{
+    recording::Frame,
+    snapshot::Snapshot,
+    tui::{
         Action, Dashboard, Source, Theme, View,
         keys::{BINDINGS, Command, When},
     },
-    recording::Frame,
-    snapshot::Snapshot,
 };
 use proptest::prelude::*;
 use ratatui::{Terminal, backend::TestBackend, buffer::Buffer};

@@ -7,8 +7,8 @@ use std::{path::Path, process::Output};
 
 use assert_cmd::Command;
 use pinscope::{
-    faces::{self, Style},
-    model::{Capture, Diff, Subject, diff::Change},
+    model::{Capture, Diff, Subject, compare::Change},
+    render::text::{self, Style},
 };
 use probe_ebpf::Verdict;
 
@@ -16,7 +16,7 @@ const CAPTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/capture.j
 const RECORDING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/v1.pscope");
 
 fn capture() -> Capture {
-    faces::json::read(&std::fs::read_to_string(CAPTURE).unwrap()).unwrap()
+    pinscope::render::json::read(&std::fs::read_to_string(CAPTURE).unwrap()).unwrap()
 }
 
 fn diff(a: &Capture, b: &Capture) -> Diff {
@@ -46,7 +46,7 @@ fn times(capture: &Capture, factor: f64) -> Capture {
     c
 }
 
-fn row<'a>(diff: &'a Diff, name: &str) -> &'a pinscope::model::diff::Row {
+fn row<'a>(diff: &'a Diff, name: &str) -> &'a pinscope::model::compare::Row {
     let all = diff.rates.iter().chain(&diff.percentiles);
     let mut all = all.chain(&diff.victims);
     all.find(|r| r.name.contains(name))
@@ -126,7 +126,7 @@ fn absent_is_not_zero() {
         assert_eq!((r.b, r.change), (None, Change::Unknown), "{name}");
     }
     assert!(d.answer.contains("can't be told"), "{}", d.answer);
-    let text = faces::diff::text(&d, &Style::default());
+    let text = text::diff::text(&d, &Style::default());
     assert!(text.contains("not in both"), "{text}");
 }
 
@@ -160,12 +160,12 @@ fn the_text_fits_and_needs_neither_colour_nor_unicode() {
             ..Style::default()
         },
     ] {
-        let text = faces::diff::text(&d, &style);
+        let text = text::diff::text(&d, &style);
         assert!(text.lines().all(|l| l.chars().count() <= 80), "{text}");
         assert!(!text.contains('\x1b'));
         assert!(!style.ascii || text.is_ascii(), "{text}");
     }
-    insta::assert_snapshot!("diff", faces::diff::text(&d, &Style::default()));
+    insta::assert_snapshot!("diff", text::diff::text(&d, &Style::default()));
 }
 
 fn pinscope(args: &[&str]) -> Output {

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use crossterm::event::KeyCode;
 use pinscope::{
-    faces::dashboard::{Dashboard, Source, Theme},
     recording::{Frames, Recording},
+    tui::{Dashboard, Source, Theme},
 };
 use ratatui::{
     Terminal,

@@ -21,10 +21,13 @@ use super::{
 };
 use crate::{
     cli::{self, Cli, Format},
-    faces::{json, ndjson, progress, text},
     kernel::probes::{Options, Probes},
     model::{Capture, Interval, Totals, Window},
     recording::{Header, RecordError, Writer},
+    render::{
+        json::{self, lines},
+        text::{progress, report},
+    },
     snapshot::{Event, Host, Snapshot},
 };
 
@@ -123,7 +126,7 @@ async fn watch(cli: &Cli, args: &cli::Capture, sink: &mut Sink) -> Result<u8> {
     };
     if view.ndjson {
         let hooks = probes.snapshot()?.hooks;
-        ndjson::start(view.sink, &host, &Window::new(start, 0.0), &hooks)?;
+        lines::start(view.sink, &host, &Window::new(start, 0.0), &hooks)?;
         view.sink.flush()?;
     }
     let end = wait(
@@ -160,10 +163,10 @@ async fn watch(cli: &Cli, args: &cli::Capture, sink: &mut Sink) -> Result<u8> {
     match args.format {
         Format::Text => {
             let style = output::style(cli, view.sink.is_terminal());
-            text::write(view.sink, &capture, &style)?;
+            report::write(view.sink, &capture, &style)?;
         }
         Format::Json => json::write(view.sink, &capture)?,
-        Format::Ndjson => ndjson::report(view.sink, &capture)?,
+        Format::Ndjson => lines::report(view.sink, &capture)?,
     }
     view.sink.flush()?;
     Ok(if view.record_failed && code == 0 {
@@ -252,7 +255,7 @@ impl View<'_> {
             std::io::stderr().flush()?;
         }
         if self.ndjson {
-            ndjson::interval(
+            lines::interval(
                 self.sink,
                 &Interval::new(None, self.previous.as_ref(), &now),
             )?;
@@ -299,7 +302,7 @@ impl View<'_> {
             }
             if self.ndjson {
                 for event in events.iter().filter(|_| self.keep_events) {
-                    ndjson::event(self.sink, event)?;
+                    lines::event(self.sink, event)?;
                 }
             } else if self.keep_events {
                 // Their number in the report is what was carried out, budget by budget.

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     cli::{Cli, Diff as Args, TextOrJson},
-    faces,
     model::{Diff, Subject},
+    render,
 };
 
 pub(super) fn run(cli: &Cli, args: &Args) -> Result<u8> {
@@ -39,9 +39,9 @@ pub(super) fn run(cli: &Cli, args: &Args) -> Result<u8> {
     match args.format {
         TextOrJson::Text => {
             let style = output::style(cli, sink.is_terminal());
-            sink.write_all(faces::diff::text(&diff, &style).as_bytes())?;
+            sink.write_all(render::text::diff::text(&diff, &style).as_bytes())?;
         }
-        TextOrJson::Json => faces::json::write_diff(&mut sink, &diff)?,
+        TextOrJson::Json => render::json::write_diff(&mut sink, &diff)?,
     }
     sink.finish()?;
     Ok(0)

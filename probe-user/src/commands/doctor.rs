@@ -12,15 +12,15 @@ use anyhow::Result;
 use super::{CANNOT_RUN, capture::host, options, output};
 use crate::{
     cli::{Cli, Doctor, TextOrJson},
-    faces,
     kernel::{
         attach::AttachError,
-        facts::{Facts, VMLINUX_BTF, running_kernel},
+        layout::{Facts, VMLINUX_BTF, running_kernel},
         preempt, privileges,
         probes::Probes,
         symbols::KALLSYMS,
     },
     model::{Check, DoctorReport},
+    render,
     snapshot::{Attach, HookStatus},
 };
 
@@ -52,11 +52,11 @@ pub(super) fn run(cli: &Cli, args: &Doctor) -> Result<u8> {
     match args.format {
         TextOrJson::Text => {
             let style = output::style(cli, io::stdout().is_terminal());
-            output::to_stdout(faces::doctor::report(&report, &style).as_bytes())?;
+            output::to_stdout(render::text::doctor::report(&report, &style).as_bytes())?;
         }
         TextOrJson::Json => {
             let mut bytes = Vec::new();
-            faces::json::write_doctor(&mut bytes, &report)?;
+            render::json::write_doctor(&mut bytes, &report)?;
             output::to_stdout(&bytes)?;
         }
     }

@@ -12,13 +12,11 @@ use anyhow::{Context, Result, bail};
 use super::{capture::host, options, terminal::Screen};
 use crate::{
     cli::{Cli, Color, Live},
-    faces::{
-        self,
-        dashboard::{Action, Dashboard, Source, Theme},
-    },
     kernel::probes::{Options, Probes},
     model::{Capture, history},
     recording::{Frame, Frames, Recording},
+    render::json,
+    tui::{Action, Dashboard, Source, Theme},
 };
 
 /// How long a signal may wait to be noticed.
@@ -234,7 +232,7 @@ fn write(capture: &Capture) -> Result<PathBuf> {
         let path = PathBuf::from(format!("pinscope-{stamp}{more}.json"));
         match File::create_new(&path) {
             Ok(mut file) => {
-                faces::json::write(&mut file, capture)
+                json::write(&mut file, capture)
                     .with_context(|| format!("cannot write {}", path.display()))?;
                 return Ok(path);
             }

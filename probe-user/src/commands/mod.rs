@@ -1,4 +1,4 @@
-//! The commands: what joins the kernel, the model and the faces.
+//! The commands: what joins the kernel, the model and the renderers.
 
 mod capture;
 mod child;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     cli::{Cli, Color},
-    faces::Style,
+    render::text::Style,
 };
 
 /// The style for text that goes to `terminal`, if that is one.

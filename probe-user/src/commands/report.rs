@@ -11,9 +11,9 @@ use anyhow::{Context, Result};
 use super::output::{self, Sink};
 use crate::{
     cli::{Cli, Report, ReportFormat},
-    faces,
     model::{Capture, Interval, Window},
     recording::{Frames, Recording, is_recording},
+    render,
     snapshot::{Event, Snapshot},
 };
 
@@ -28,10 +28,10 @@ pub(super) fn run(cli: &Cli, args: &Report) -> Result<u8> {
     match args.format {
         ReportFormat::Text => {
             let style = output::style(cli, sink.is_terminal());
-            faces::text::write(&mut bytes, &capture, &style)?;
+            render::text::report::write(&mut bytes, &capture, &style)?;
         }
-        ReportFormat::Json => faces::json::write(&mut bytes, &capture)?,
-        ReportFormat::Html => bytes = faces::html::page(&capture, &timeline).into_bytes(),
+        ReportFormat::Json => render::json::write(&mut bytes, &capture)?,
+        ReportFormat::Html => bytes = render::html::page(&capture, &timeline).into_bytes(),
     }
     sink.write_all(&bytes)?;
     sink.finish()?;
@@ -113,7 +113,7 @@ pub(super) fn open(path: &Path) -> Result<Opened> {
 fn capture(bytes: Vec<u8>) -> Result<Opened> {
     let text =
         String::from_utf8(bytes).context("neither a recording nor text, so no capture either")?;
-    Ok(Opened::Capture(Box::new(faces::json::read(&text)?)))
+    Ok(Opened::Capture(Box::new(render::json::read(&text)?)))
 }
 
 fn bounded(from: impl Read) -> Result<Vec<u8>> {

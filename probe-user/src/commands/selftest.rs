@@ -12,10 +12,10 @@ use probe_ebpf::Verdict;
 use super::{CANNOT_RUN, options, output};
 use crate::{
     cli::{Cli, Selftest, TextOrJson},
-    faces,
     kernel::probes::Probes,
     model::{Outcome, SelftestRow},
     provoke::{self, SCENARIOS, Scenario, Truth},
+    render,
     snapshot::{Counts, Snapshot},
 };
 
@@ -45,7 +45,7 @@ pub(super) fn run(cli: &Cli, args: &Selftest) -> Result<u8> {
     match args.format {
         TextOrJson::Text => {
             let style = output::style(cli, io::stdout().is_terminal());
-            output::to_stdout(faces::selftest::report(&rows, &style).as_bytes())?;
+            output::to_stdout(render::text::selftest::report(&rows, &style).as_bytes())?;
         }
         TextOrJson::Json => {
             let mut bytes = serde_json::to_vec_pretty(&serde_json::json!({

@@ -11,10 +11,10 @@ use probe_ebpf::Hook;
 use zerocopy::IntoBytes;
 
 use super::{
-    facts::Facts,
-    hooks::{AttachMode, Plan, Target},
+    layout::Facts,
+    maps::ReadError,
+    plan::{AttachMode, Plan, Target},
     privileges,
-    read::ReadError,
 };
 use crate::snapshot::{Attach, HookState, HookStatus};
 

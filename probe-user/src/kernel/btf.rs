@@ -1,4 +1,4 @@
-//! Looks up types in a kernel's BTF by name: just what [`super::facts`] needs.
+//! Looks up types in a kernel's BTF by name: just what [`super::layout`] needs.
 //!
 //! The format is that of Documentation/bpf/btf.rst. One pass over the types notes where the
 //! wanted names are; nothing else is kept, so that it takes milliseconds and no memory beside

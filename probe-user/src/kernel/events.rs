@@ -4,7 +4,7 @@ use aya::maps::{MapData, RingBuf};
 use probe_ebpf::{Memory, Reclaimer, Verdict, maps};
 use zerocopy::FromBytes;
 
-use super::read::text;
+use super::maps::text;
 
 /// Takes the events that have come since the last call, at most `limit` of them, so that a
 /// flood can't keep the caller. Malformed ones, which would be a defect, are left out.

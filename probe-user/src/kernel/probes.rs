@@ -26,10 +26,10 @@ use super::{
     btf,
     cgroups::Cgroups,
     events,
-    facts::{Facts, FactsError, VMLINUX_BTF, running_kernel},
-    hooks::{AttachMode, HookOverride, plan},
+    layout::{Facts, FactsError, VMLINUX_BTF, running_kernel},
+    maps::{Counted, Histograms, Maps, NOBODY, ReadError, counts, text},
+    plan::{AttachMode, HookOverride, plan},
     preempt, privileges,
-    read::{Counted, Histograms, Maps, NOBODY, ReadError, counts, text},
     status::{add_runs, misses},
     symbols,
 };

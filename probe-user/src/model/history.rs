@@ -93,7 +93,7 @@ fn column(earlier: Option<&Histogram>, now: &Histogram) -> Column {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::histogram::of;
+    use crate::model::capture::histogram::of;
 
     #[test]
     fn columns_are_differences_by_powers() {

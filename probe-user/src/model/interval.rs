@@ -4,9 +4,8 @@ use probe_ebpf::Verdict;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    between::{notifier, rows, unmaps},
-    by_verdict::ByVerdict,
-    capture::{Notifier, Unmaps},
+    capture::{ByVerdict, Notifier, Unmaps},
+    derive::{notifier, rows, unmaps},
     measured::Measured,
 };
 use crate::snapshot::Snapshot;

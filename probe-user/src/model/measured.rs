@@ -1,18 +1,9 @@
 //! What the attached hooks let pinscope know. What they don't is absent, never 0.
 
 use probe_ebpf::{Hook, Reclaimer, Verdict};
-use serde::{Deserialize, Serialize};
 
+use super::capture::Gap;
 use crate::snapshot::{HookState, HookStatus};
-
-/// An answer that isn't there, or is weaker than usual, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gap {
-    /// The answer.
-    pub what: String,
-    /// Why it is missing or weaker.
-    pub why: String,
-}
 
 /// Which hooks are active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -150,7 +150,7 @@ fn live() -> Result<()> {
         .and_then(|(_, rest)| rest.split_whitespace().next())
         .context("no name")?;
     let path = format!("/tmp/{name}");
-    let capture = pinscope::faces::json::read(&std::fs::read_to_string(&path)?)?;
+    let capture = pinscope::render::json::read(&std::fs::read_to_string(&path)?)?;
     let _ = std::fs::remove_file(&path);
     agrees(&capture, &truths)?;
     terminal.keys(&["q"])?;

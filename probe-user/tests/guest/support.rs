@@ -248,7 +248,7 @@ pub(crate) fn read(text: &str, ran: Ran) -> Result<Captured> {
 }
 
 fn read_missing(text: &str, ran: Ran, may: Missed) -> Result<Captured> {
-    let capture = pinscope::faces::json::read(text)
+    let capture = pinscope::render::json::read(text)
         .with_context(|| format!("{:?}; {}", short(text), ran.said()))?;
     // Of NDJSON, the last line.
     let mut json: Value = match serde_json::from_str(text) {

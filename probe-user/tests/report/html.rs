@@ -1,8 +1,8 @@
 //! The HTML page: whole, self-contained, and safe against what processes call themselves.
 
 use pinscope::{
-    faces::html::page,
     model::{Capture, Interval},
+    render::html::page,
 };
 
 use crate::fixtures::{self, busy, capture, many_victims, missing_hooks, nothing, quiet};

@@ -1,11 +1,8 @@
 //! What programs read, against the schemas.
 
 use pinscope::{
-    faces::{
-        json::{self, ReadError},
-        ndjson,
-    },
     model::{Capture, Interval},
+    render::json::{self, ReadError, lines},
     snapshot::{HookState, Snapshot},
 };
 use probe_ebpf::Hook;
@@ -122,10 +119,10 @@ fn lines_tell_their_type() {
     let snapshot = f::busy();
     let c = f::capture(&snapshot);
     let mut out = Vec::new();
-    ndjson::start(&mut out, &c.host, &c.window, &c.hooks).unwrap();
-    ndjson::interval(&mut out, &Interval::new(None, None, &snapshot)).unwrap();
-    ndjson::event(&mut out, &f::event()).unwrap();
-    ndjson::report(&mut out, &c).unwrap();
+    lines::start(&mut out, &c.host, &c.window, &c.hooks).unwrap();
+    lines::interval(&mut out, &Interval::new(None, None, &snapshot)).unwrap();
+    lines::event(&mut out, &f::event()).unwrap();
+    lines::report(&mut out, &c).unwrap();
     let text = String::from_utf8(out).unwrap();
     let lines: Vec<Value> = text
         .lines()

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use pinscope::{
-    faces::{Style, json, ndjson, text},
     model::{Capture, Interval},
+    render::{
+        json::{self, lines},
+        text::{Style, report},
+    },
     snapshot::{
         Counts, Group, Histogram, HookState, Lost, LostCounts, Process, SelfCost, Snapshot,
         Subscriber,
@@ -193,14 +196,14 @@ proptest! {
 
     #[test]
     fn text_fits((capture, _) in captures(), color: bool, ascii: bool, width in 60usize..120) {
-        let text = text::report(&capture, &Style { color: false, ascii, width });
+        let text = report::report(&capture, &Style { color: false, ascii, width });
         for line in text.lines() {
             prop_assert!(line.width() <= width, "{line:?}");
             prop_assert!(!line.ends_with(' '), "{line:?}");
             prop_assert!(!line.chars().any(char::is_control), "{line:?}");
         }
         prop_assert!(!ascii || text.is_ascii());
-        let colored = text::report(&capture, &Style { color, ascii, width });
+        let colored = report::report(&capture, &Style { color, ascii, width });
         prop_assert_eq!(color, colored != text);
     }
 
@@ -222,9 +225,9 @@ proptest! {
         let written = String::from_utf8(out).unwrap();
         prop_assert_eq!(&json::read(&written).unwrap(), &capture);
         let mut out = Vec::new();
-        ndjson::start(&mut out, &capture.host, &capture.window, &capture.hooks).unwrap();
-        ndjson::event(&mut out, &f::event()).unwrap();
-        ndjson::report(&mut out, &capture).unwrap();
+        lines::start(&mut out, &capture.host, &capture.window, &capture.hooks).unwrap();
+        lines::event(&mut out, &f::event()).unwrap();
+        lines::report(&mut out, &capture).unwrap();
         prop_assert_eq!(&json::read(&String::from_utf8(out).unwrap()).unwrap(), &capture);
     }
 
@@ -255,7 +258,7 @@ proptest! {
     fn intervals_are_written(first in snapshot(), now in snapshot()) {
         let interval = Interval::new(None, Some(&first), &now);
         let mut out = Vec::new();
-        ndjson::interval(&mut out, &interval).unwrap();
+        lines::interval(&mut out, &interval).unwrap();
         let read: serde_json::Value = serde_json::from_slice(&out).unwrap();
         prop_assert_eq!(&read["type"], "interval");
         prop_assert_eq!(out.iter().filter(|b| **b == b'\n').count(), 1);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use pinscope::{
-    faces::{Style, doctor, progress::progress_line, selftest, text},
     model::{AnswerWord, Check, DoctorReport, Outcome, SelftestRow, Severity, Totals},
+    render::text::{Style, doctor, progress::progress_line, report, selftest},
     snapshot::{HookState, Snapshot},
 };
 use probe_ebpf::{Hook, Verdict};
@@ -19,7 +19,7 @@ fn shown(name: &str, text: &str) {
 }
 
 fn plain(snapshot: &Snapshot) -> String {
-    text::report(&capture(snapshot), &Style::default())
+    report::report(&capture(snapshot), &Style::default())
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn ascii() {
         ascii: true,
         ..Style::default()
     };
-    let text = text::report(&capture(&f::busy()), &style);
+    let text = report::report(&capture(&f::busy()), &style);
     assert!(text.is_ascii());
     shown("ascii", &text);
 }
@@ -71,7 +71,7 @@ fn colour_adds_nothing_but_colour() {
         color: true,
         ..Style::default()
     };
-    let colored = text::report(&capture(&f::busy()), &style);
+    let colored = report::report(&capture(&f::busy()), &style);
     assert!(colored.contains("\x1b[1;31m"));
     let mut bare = String::new();
     for (i, part) in colored.split("\x1b[").enumerate() {
@@ -124,7 +124,7 @@ fn only_large_folios_are_surely_pinned() {
     large.groups.retain(|(g, _)| g.order == 9);
     let c = capture(&large);
     assert_eq!(c.accuracy.maybe_pinned_folios, 0);
-    assert!(!text::report(&c, &Style::default()).contains("maybe"));
+    assert!(!report::report(&c, &Style::default()).contains("maybe"));
 }
 
 #[test]

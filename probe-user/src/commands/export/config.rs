@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use crate::{
     cli::{Export, Time},
-    kernel::hooks::{AttachMode, HookOverride},
+    kernel::plan::{AttachMode, HookOverride},
 };
 
 /// Where it listens if nothing else is said.

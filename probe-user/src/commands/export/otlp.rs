@@ -5,7 +5,7 @@ use std::time::Duration;
 use prost::Message;
 
 use super::source::Source;
-use crate::faces::otlp::request;
+use crate::render::metrics::otlp::request;
 
 /// How long the collector may take.
 const PATIENCE: Duration = Duration::from_secs(10);

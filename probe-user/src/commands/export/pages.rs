@@ -16,7 +16,7 @@ use axum::{
 use maud::{DOCTYPE, html};
 
 use super::{auth::Auth, source::Source, web_config::WebConfig};
-use crate::{faces::prometheus::Format, snapshot::HookState};
+use crate::{render::metrics::Format, snapshot::HookState};
 
 /// What the answers are made from.
 pub(super) struct State {

@@ -18,10 +18,10 @@ use tokio::sync::oneshot;
 
 use super::config::Settings;
 use crate::{
-    faces::prometheus::{Family, Format, ProcessStats, View, encode, families, family::keep_to},
     kernel::probes::Probes,
-    model::top::Top,
+    model::ranking::Top,
     recording::{Frames, Recording},
+    render::metrics::{Family, Format, ProcessStats, View, encode, families, family::keep_to},
     snapshot::{Event, HookStatus, ProgramRuns, Snapshot},
 };
 

@@ -1,0 +1,27 @@
+//! The answer to the one question: is reclaim wasting work on pinned memory here?
+
+use serde::{Deserialize, Serialize};
+
+/// The answer's first word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerWord {
+    /// Reclaim wastes work.
+    Yes,
+    /// It does, too little to matter or too rarely to judge.
+    Barely,
+    /// None of it was seen.
+    No,
+    /// Nothing could be judged.
+    #[default]
+    CantTell,
+}
+
+/// Whether reclaim is wasting work on pinned memory here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// In a word.
+    pub word: AnswerWord,
+    /// In a sentence or two, with numbers.
+    pub text: String,
+}

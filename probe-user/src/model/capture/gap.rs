@@ -1,0 +1,12 @@
+//! Answers that are missing or weaker than usual.
+
+use serde::{Deserialize, Serialize};
+
+/// An answer that isn't there, or is weaker than usual, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// The answer.
+    pub what: String,
+    /// Why it is missing or weaker.
+    pub why: String,
+}

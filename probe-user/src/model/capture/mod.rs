@@ -1,0 +1,261 @@
+//! One capture, exactly as its JSON has it: the form that every face reads.
+
+pub mod answer;
+pub mod by_verdict;
+pub mod event;
+pub mod finding;
+pub mod gap;
+pub mod histogram;
+
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+pub use answer::{Answer, AnswerWord};
+pub use by_verdict::ByVerdict;
+pub use event::EventRecord;
+pub use finding::{Finding, Severity};
+pub use gap::Gap;
+pub use histogram::{HistogramReport, Number, Unit};
+
+use crate::snapshot::{HookStatus, Host, LostCounts, SelfCost};
+
+/// The value of `schema`.
+pub const SCHEMA: &str = "pinscope.capture/1";
+
+/// When a capture was made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Window {
+    /// Its start, as RFC 3339 in UTC.
+    pub start: String,
+    /// Its length.
+    pub seconds: f64,
+}
+
+impl Window {
+    /// A window from the clock's time of its start.
+    pub fn new(start: SystemTime, seconds: f64) -> Self {
+        Self {
+            start: humantime::format_rfc3339_millis(start).to_string(),
+            seconds,
+        }
+    }
+}
+
+/// Folios and their pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Folios, which is unmaps.
+    pub folios: u64,
+    /// Their pages.
+    pub pages: u64,
+}
+
+/// All unmaps of one verdict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerdictTotal {
+    /// Folios, which is unmaps.
+    pub folios: u64,
+    /// Their pages.
+    pub pages: u64,
+    /// Notifier calls in them; `None`: not measured.
+    #[serde(default)]
+    pub notifier_calls: Option<u64>,
+}
+
+/// All unmaps. `None` where they aren't measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Unmaps {
+    /// How many.
+    pub total: Option<u64>,
+    /// Their pages.
+    pub pages: Option<u64>,
+    /// A partition of `total`. Every verdict has its key, `None` if it can't be given;
+    /// `undecided` only where it occurs.
+    pub by_verdict: ByVerdict<Option<VerdictTotal>>,
+}
+
+/// MMU notifiers within unmaps. `None` where they aren't measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Notifier {
+    /// Calls of `invalidate_range_start` nested in unmaps.
+    pub calls: Option<u64>,
+    /// Those of them in futile unmaps.
+    pub in_futile: Option<u64>,
+    /// Time in all of the calls.
+    pub seconds: Option<f64>,
+}
+
+/// The histograms. `None` where one isn't measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Histograms {
+    /// The time that a futile unmap took.
+    pub unmap_seconds: Option<HistogramReport>,
+    /// The time in notifiers within a futile unmap, of those that had any.
+    pub notifier_seconds: Option<HistogramReport>,
+    /// Excess references of futile unmaps.
+    pub excess_references: Option<HistogramReport>,
+    /// How often one folio was unmapped in vain.
+    pub unmaps_per_folio: Option<HistogramReport>,
+    /// Not measured by this version.
+    pub refault_seconds: Option<HistogramReport>,
+}
+
+/// A process, as far as it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Who {
+    /// Its pid.
+    pub pid: Option<u32>,
+    /// Its comm.
+    pub comm: Option<String>,
+    /// Its cgroup.
+    pub cgroup: Option<String>,
+}
+
+/// One part of the partition of all unmaps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// Who was reclaiming. A word, since other versions may know more of them.
+    pub reclaimer: String,
+    /// The kind of memory. A word as well.
+    pub memory: String,
+    /// Folios of 2^order pages.
+    pub order: u8,
+    /// The first process whose mapping went; `None`: not measured.
+    pub victim: Option<Who>,
+    /// Only the verdicts that occur.
+    pub by_verdict: ByVerdict<Tally>,
+    /// Notifier calls in these unmaps; `None`: not measured.
+    pub notifier_calls: Option<u64>,
+}
+
+impl Group {
+    /// All unmaps of the group.
+    pub fn total(&self) -> Tally {
+        sum(self.by_verdict.iter().map(|(_, tally)| *tally))
+    }
+
+    /// Its futile unmaps.
+    pub fn futile(&self) -> Tally {
+        sum(self
+            .by_verdict
+            .iter()
+            .filter(|(v, _)| v.is_futile())
+            .map(|(_, tally)| *tally))
+    }
+}
+
+/// Adds up.
+pub(crate) fn sum(tallies: impl Iterator<Item = Tally>) -> Tally {
+    tallies.fold(Tally::default(), |a, b| Tally {
+        folios: a.folios.saturating_add(b.folios),
+        pages: a.pages.saturating_add(b.pages),
+    })
+}
+
+/// What one process lost in vain: every mapping, also of folios that count under another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Victim {
+    /// The process.
+    #[serde(flatten)]
+    pub who: Who,
+    /// Mappings (one folio in one VMA) removed by futile unmaps.
+    pub mappings: u64,
+    /// Their pages.
+    pub pages: u64,
+}
+
+/// A subscriber of MMU notifiers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Subscriber {
+    /// The callback's symbol.
+    pub symbol: String,
+    /// Notifier calls that it took part in.
+    pub calls: u64,
+    /// Time in those calls: an upper bound where `shared_calls` isn't 0.
+    pub seconds: f64,
+    /// Those of the calls in which other subscribers took part too.
+    pub shared_calls: u64,
+}
+
+/// What didn't fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostReport {
+    /// Events that found the ring buffer full.
+    pub events: u64,
+    /// What a map had no room for.
+    pub keys: u64,
+    /// The same by map, and kernel memory that couldn't be read.
+    #[serde(default)]
+    pub by_map: LostCounts,
+}
+
+/// How exact the numbers are.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Accuracy {
+    /// The largest relative error of a percentile.
+    pub histogram_relative_error: f64,
+    /// Futile unmaps of small folios that count as pinned because of 1024 references or more.
+    /// That is the kernel's own test, and a guess.
+    pub maybe_pinned_folios: u64,
+}
+
+/// A capture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Capture {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// Where it was made.
+    pub host: Host,
+    /// When.
+    pub window: Window,
+    /// Whether reclaim is wasting work on pinned memory here, in a sentence.
+    #[serde(default)]
+    pub answer: Answer,
+    /// All hooks, with what they saw in the window.
+    pub hooks: Vec<HookStatus>,
+    /// What didn't fit.
+    pub lost: LostReport,
+    /// Tasks inside reclaim at the end, whose open unmaps aren't counted.
+    #[serde(default)]
+    pub in_flight: u64,
+    /// All unmaps.
+    pub unmaps: Unmaps,
+    /// MMU notifiers within them.
+    pub notifier: Notifier,
+    /// Histograms.
+    pub histograms: Histograms,
+    /// The partition of all unmaps, most futile pages first; `None`: not measured.
+    pub groups: Option<Vec<Group>>,
+    /// Who lost mappings in vain, most pages first; `None`: not measured.
+    pub victims: Option<Vec<Victim>>,
+    /// Who listens on MMU notifiers, most time first; `None`: not measured.
+    #[serde(default)]
+    pub subscribers: Option<Vec<Subscriber>>,
+    /// What the numbers say, gravest first.
+    pub findings: Vec<Finding>,
+    /// Answers that are absent.
+    #[serde(default)]
+    pub not_measured: Vec<Gap>,
+    /// Answers that rest on weaker evidence than usual.
+    #[serde(default)]
+    pub weaker: Vec<Gap>,
+    /// How exact the numbers are.
+    #[serde(default)]
+    pub accuracy: Accuracy,
+    /// What pinscope itself cost.
+    #[serde(rename = "self")]
+    pub cost: SelfCost,
+    /// Futile unmaps one by one, where they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<Vec<EventRecord>>,
+}
+
+impl Default for Accuracy {
+    fn default() -> Self {
+        Self {
+            histogram_relative_error: probe_ebpf::hist::RELATIVE_ERROR,
+            maybe_pinned_folios: 0,
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! A capture as it goes, one JSON object a line. `type` tells them apart: `start` once,
+//! `interval` and `event` as they come, `report` at the end with the whole capture.
+
+use std::io;
+
+use serde::Serialize;
+
+use super::ReadError;
+use crate::{
+    model::{Capture, EventRecord, Interval, Window, capture::SCHEMA},
+    snapshot::{Event, HookStatus, Host},
+};
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum Line<'a> {
+    Start {
+        schema: &'static str,
+        host: &'a Host,
+        window: Start<'a>,
+        hooks: &'a [HookStatus],
+    },
+    Interval(&'a Interval),
+    Event(EventRecord),
+    Report(&'a Capture),
+}
+
+#[derive(Serialize)]
+struct Start<'a> {
+    start: &'a str,
+}
+
+/// Writes the first line: where and when, and how the hooks stand. The window's length isn't
+/// known yet.
+///
+/// # Errors
+/// Those of the writer.
+pub fn start(
+    out: &mut impl io::Write,
+    host: &Host,
+    window: &Window,
+    hooks: &[HookStatus],
+) -> io::Result<()> {
+    line(
+        out,
+        &Line::Start {
+            schema: SCHEMA,
+            host,
+            window: Start {
+                start: &window.start,
+            },
+            hooks,
+        },
+    )
+}
+
+/// Writes what happened since the line before.
+///
+/// # Errors
+/// Those of the writer.
+pub fn interval(out: &mut impl io::Write, interval: &Interval) -> io::Result<()> {
+    line(out, &Line::Interval(interval))
+}
+
+/// Writes one futile unmap.
+///
+/// # Errors
+/// Those of the writer.
+pub fn event(out: &mut impl io::Write, event: &Event) -> io::Result<()> {
+    line(out, &Line::Event(EventRecord::from(event)))
+}
+
+/// Writes the last line: the whole capture.
+///
+/// # Errors
+/// Those of the writer.
+pub fn report(out: &mut impl io::Write, capture: &Capture) -> io::Result<()> {
+    line(out, &Line::Report(capture))
+}
+
+/// One write for each line, so that a reader never sees half of one. Flushing is up to the
+/// caller.
+fn line(out: &mut impl io::Write, line: &Line<'_>) -> io::Result<()> {
+    let mut text = serde_json::to_vec(line)?;
+    text.push(b'\n');
+    out.write_all(&text)
+}
+
+/// Reads the capture of the last `report` line.
+///
+/// # Errors
+/// If there is none, or it is no capture.
+pub fn read(text: &str) -> Result<Capture, ReadError> {
+    #[derive(serde::Deserialize)]
+    struct Kind {
+        #[serde(rename = "type")]
+        kind: String,
+    }
+    let report = text
+        .lines()
+        .rev()
+        .find(|line| serde_json::from_str::<Kind>(line).is_ok_and(|kind| kind.kind == "report"));
+    super::read(report.ok_or(ReadError::NoReport)?)
+}
