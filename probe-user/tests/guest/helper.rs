@@ -17,7 +17,7 @@ use nix::{
     sched::{CloneFlags, unshare},
     unistd::{Gid, Uid, setgroups, setresgid, setresuid},
 };
-use pinscope::provoke::{Cgroup, Mapping, Memory, Reference, References, Region, Subset, child};
+use pinscope::provoke::{Backing, Cgroup, Mapping, Reference, References, Region, Subset, child};
 use serde::{Deserialize, Serialize};
 
 pub(crate) fn main(helper: &str, arguments: &[String]) -> ExitCode {
@@ -207,7 +207,7 @@ fn make(pages: usize, from: Option<&str>) -> Result<(Rc<Mapping>, Option<(Region
         let file = file.with_context(|| path.to_owned())?;
         return Ok((Rc::new(Mapping::shared(file, pages)?), None));
     }
-    let region = Region::new(Memory::Memfd, pages, Path::new("/mnt"))?;
+    let region = Region::new(Backing::Memfd, pages, Path::new("/mnt"))?;
     region.touch(1);
     let references = References::take(&region, Reference::IoUring, Subset::All)?;
     Ok((Rc::clone(region.mapping()), Some((region, references))))
