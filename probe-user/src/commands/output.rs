@@ -1,9 +1,8 @@
 //! Where output goes, and how it is styled there.
 
 use std::{
-    fs::{self, File, Permissions},
+    fs::{self, File},
     io::{self, IsTerminal, Write},
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -64,14 +63,14 @@ impl Sink {
             return Ok(Sink::Special { file, name });
         }
         let directory = path.parent().filter(|p| *p != Path::new(""));
-        // An unpredictable name, which is never opened through a symlink; the umask applies to the
-        // mode, as for any new file.
+        // The name is unpredictable, and `create_new` follows no symlink. Not `tempfile_in`: its
+        // mode is 0600, and its errors name the temporary file.
         let file = tempfile::Builder::new()
             .prefix(".pinscope-")
             .suffix(".part")
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(directory.unwrap_or(Path::new(".")))
-            .map_err(without_path)
+            .make_in(directory.unwrap_or(Path::new(".")), |path| {
+                File::create_new(path)
+            })
             .with_context(cannot)?;
         Ok(Sink::File { file, name })
     }
@@ -130,16 +129,6 @@ impl Write for Sink {
         };
         self.name_in(flushed)
     }
-}
-
-/// Returns the system's error alone: tempfile adds the temporary name, which nobody asked for.
-fn without_path(error: io::Error) -> io::Error {
-    let system = error
-        .get_ref()
-        .and_then(|e| e.source())
-        .and_then(|e| e.downcast_ref::<io::Error>())
-        .and_then(io::Error::raw_os_error);
-    system.map_or(error, io::Error::from_raw_os_error)
 }
 
 /// Writes bytes to stdout and flushes them.
