@@ -7,8 +7,8 @@ use probe_ebpf::Verdict;
 use super::interval::Interval;
 use crate::snapshot::{Histogram, Snapshot};
 
-/// Looks that are remembered.
-pub const LOOKS: usize = 300;
+/// The number of samples that are remembered.
+pub const SAMPLES: usize = 300;
 /// Powers of two that a heat map tells apart.
 pub const POWERS: usize = 40;
 
@@ -26,7 +26,7 @@ pub struct Point {
     pub excess: Column,
 }
 
-/// The last [`LOOKS`] looks.
+/// The last [`SAMPLES`] looks.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
     points: VecDeque<Point>,
@@ -35,7 +35,7 @@ pub struct History {
 impl History {
     /// Adds a look. The first has nothing before it: its rates are since the attach.
     pub fn push(&mut self, previous: Option<&Snapshot>, now: &Snapshot) {
-        if self.points.len() >= LOOKS {
+        if self.points.len() >= SAMPLES {
             self.points.pop_front();
         }
         self.points.push_back(Point {

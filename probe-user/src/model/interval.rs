@@ -1,6 +1,5 @@
 //! What happened since the last look: for NDJSON lines and progress.
 
-use probe_ebpf::Verdict;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -35,15 +34,7 @@ impl Totals {
 
     /// Futile unmaps; `None`: not measured.
     pub fn futile(&self) -> Option<u64> {
-        let get = |v| {
-            self.unmaps
-                .by_verdict
-                .get(v)
-                .copied()
-                .flatten()
-                .map(|t| t.folios)
-        };
-        Some(get(Verdict::FutilePinned)?.saturating_add(get(Verdict::FutileReferenced)?))
+        self.unmaps.futile()
     }
 }
 

@@ -8,6 +8,8 @@ use serde::{
     de::{Error, MapAccess, Visitor},
 };
 
+use super::{Tally, VerdictTotal, sum};
+
 /// A value for each verdict that has one, in the verdicts' order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ByVerdict<T>(BTreeMap<Verdict, T>);
@@ -33,6 +35,37 @@ impl<T: Default> ByVerdict<T> {
     /// The value for `verdict`, made if it isn't there yet.
     pub fn entry(&mut self, verdict: Verdict) -> &mut T {
         self.0.entry(verdict).or_default()
+    }
+}
+
+impl ByVerdict<Tally> {
+    /// All verdicts together.
+    pub fn total(&self) -> Tally {
+        sum(self.0.values().copied())
+    }
+
+    /// The futile verdicts together.
+    pub fn futile(&self) -> Tally {
+        sum(self
+            .0
+            .iter()
+            .filter(|(v, _)| v.is_futile())
+            .map(|(_, tally)| *tally))
+    }
+}
+
+impl ByVerdict<Option<VerdictTotal>> {
+    /// The futile verdicts together; `None`: not measured.
+    pub fn futile(&self) -> Option<Tally> {
+        let of = |verdict| {
+            let total = self.get(verdict).copied().flatten()?;
+            Some(Tally {
+                folios: total.folios,
+                pages: total.pages,
+            })
+        };
+        let both = [of(Verdict::FutilePinned)?, of(Verdict::FutileReferenced)?];
+        Some(sum(both.into_iter()))
     }
 }
 

@@ -75,6 +75,13 @@ pub struct Unmaps {
     pub by_verdict: ByVerdict<Option<VerdictTotal>>,
 }
 
+impl Unmaps {
+    /// The futile ones; `None`: not measured.
+    pub fn futile(&self) -> Option<u64> {
+        self.by_verdict.futile().map(|tally| tally.folios)
+    }
+}
+
 /// MMU notifiers within unmaps. `None` where they aren't measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Notifier {
@@ -132,16 +139,12 @@ pub struct Group {
 impl Group {
     /// All unmaps of the group.
     pub fn total(&self) -> Tally {
-        sum(self.by_verdict.iter().map(|(_, tally)| *tally))
+        self.by_verdict.total()
     }
 
     /// Its futile unmaps.
     pub fn futile(&self) -> Tally {
-        sum(self
-            .by_verdict
-            .iter()
-            .filter(|(v, _)| v.is_futile())
-            .map(|(_, tally)| *tally))
+        self.by_verdict.futile()
     }
 }
 
