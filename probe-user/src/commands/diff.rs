@@ -27,12 +27,12 @@ pub(super) fn run(cli: &Cli, args: &Args) -> Result<u8> {
         Subject {
             name: &name_a,
             capture: &a,
-            looks: &samples_a,
+            samples: &samples_a,
         },
         Subject {
             name: &name_b,
             capture: &b,
-            looks: &samples_b,
+            samples: &samples_b,
         },
     );
     let mut sink = Sink::open(args.output.as_deref())?;

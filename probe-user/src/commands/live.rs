@@ -161,10 +161,10 @@ fn seek(
 ) -> Result<usize> {
     let from = match shown {
         Some(shown) if to == shown => return Ok(shown),
-        Some(shown) if to > shown && to - shown < history::LOOKS => shown + 1,
+        Some(shown) if to > shown && to - shown < history::SAMPLES => shown + 1,
         _ => {
             dashboard.rewind();
-            (to + 1).saturating_sub(history::LOOKS)
+            (to + 1).saturating_sub(history::SAMPLES)
         }
     };
     for index in from..=to {

@@ -14,7 +14,6 @@ use super::{
 };
 use crate::{
     model::{Capture, Who, wording},
-    render::text::sections::VERDICTS,
     snapshot::Event,
 };
 
@@ -163,13 +162,13 @@ pub(in crate::tui) fn table(view: View, m: &Material) -> Table {
         View::Reclaimers => groups(
             m,
             "reclaimer",
-            |g| vec![g.reclaimer.clone()],
+            |g| vec![g.reclaimer.to_string()],
             &["reclaimer"],
         ),
         View::Memory => groups(
             m,
             "memory",
-            |g| vec![g.memory.clone(), g.order.to_string()],
+            |g| vec![g.memory.to_string(), g.order.to_string()],
             &["memory", "order"],
         ),
         View::Subscribers => more::subscribers(m),
@@ -189,10 +188,8 @@ fn overview(m: &Material) -> Table {
     let unmaps = &m.capture.unmaps;
     let total = unmaps.total.unwrap_or(0);
     let mut rows = Vec::new();
-    for (verdict, meaning) in VERDICTS {
-        let Some(value) = unmaps.by_verdict.get(verdict) else {
-            continue;
-        };
+    for row in crate::model::tables::verdicts::verdicts(m.capture) {
+        let (verdict, meaning, value) = (row.verdict, row.meaning, row.total);
         let some = value.is_some_and(|v| v.folios > 0);
         let ink = match verdict {
             v if some && v.is_futile() => Ink::Bad,

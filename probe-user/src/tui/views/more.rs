@@ -145,7 +145,7 @@ pub(in crate::tui) fn events(m: &Material) -> Table {
                 key: format!("{:.9} {i}", e.elapsed),
                 cells: vec![
                     Cell::number(Some(e.elapsed), |s| format!("{s:.3}")),
-                    Cell::text(e.verdict.trim_start_matches("futile_")).ink(Ink::Bad),
+                    Cell::text(e.verdict.as_str().trim_start_matches("futile_")).ink(Ink::Bad),
                     or_dash(name.as_ref()),
                     Cell::text(e.memory.as_str()),
                     Cell::text(format!("{} ({})", e.reclaimer_comm, e.reclaimer)),
