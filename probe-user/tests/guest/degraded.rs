@@ -198,7 +198,7 @@ fn no_reclaim_pages() -> Result<()> {
     let mut check = Check::default();
     in_state(capture, "reclaim_pages", HookState::Disabled, &mut check)?;
     in_all(capture, &truths, &mut check);
-    let (unknown, _) = sum(capture, |g| g.reclaimer == "unknown");
+    let (unknown, _) = sum(capture, |g| g.reclaimer.as_str() == "unknown");
     let unmaps = truths.iter().map(|t| t.unmaps_expected).sum();
     check.same(
         "by an unknown reclaimer",

@@ -106,7 +106,9 @@ fn press(attach: &str, mode: &str, size: [&str; 2]) -> Result<(Captured, Pressur
 
 /// Futile unmaps of pinned memfd pages of one process.
 fn futile_of(capture: &Capture, pid: u32) -> u64 {
-    let (seen, _) = sum(capture, |g| is_victim(g, pid) && g.memory == "shmem");
+    let (seen, _) = sum(capture, |g| {
+        is_victim(g, pid) && g.memory.as_str() == "shmem"
+    });
     seen.get(Verdict::FutilePinned.name()).copied().unwrap_or(0)
 }
 
@@ -128,12 +130,12 @@ fn of_process(capture: &Capture, member: &Pressed, check: &mut Check) {
     {
         let victim = group.victim.clone().unwrap_or_default();
         // Unmaps before it got its name and its cgroup are in other groups.
-        if group.memory == "shmem" {
+        if group.memory.as_str() == "shmem" {
             check.same("comm", victim.comm.as_ref(), Some(who));
             check.same("cgroup", victim.cgroup.as_ref(), Some(&cgroup.path));
         }
         let unmaps = group.total().folios;
-        if group.memory == "shmem" && process.subscriber {
+        if group.memory.as_str() == "shmem" && process.subscriber {
             // The programs' own pages are shmem as well, and mapped by several processes.
             check.at_least("notifier calls", group.notifier_calls, Some(unmaps));
         }
@@ -145,7 +147,7 @@ fn reclaimers(capture: &Capture, pids: Option<&[u32]>) -> BTreeSet<String> {
     let groups = capture.groups.iter().flatten();
     groups
         .filter(|g| pids.is_none_or(|pids| pids.iter().any(|pid| is_victim(g, *pid))))
-        .map(|g| g.reclaimer.clone())
+        .map(|g| g.reclaimer.to_string())
         .collect()
 }
 

@@ -184,8 +184,8 @@ pub(crate) fn counted(capture: &Capture, truth: &Truth, check: &mut Check) {
 fn by_verdict(capture: &Capture, truth: &Truth, expected: &Expectation, check: &mut Check) {
     let (seen, _) = sum(capture, |g| {
         is_victim(g, truth.pid)
-            && g.reclaimer == expected.reclaimer
-            && g.memory == expected.memory
+            && g.reclaimer.as_str() == expected.reclaimer
+            && g.memory.as_str() == expected.memory
             && u32::from(g.order) == expected.order
     });
     let folios: u64 = expected
