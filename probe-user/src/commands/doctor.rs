@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Result;
 
-use super::{CANNOT_RUN, capture::host, options, output};
+use super::{CANNOT_RUN, host::host, options, output};
 use crate::{
     cli::{Cli, Doctor, TextOrJson},
     kernel::{

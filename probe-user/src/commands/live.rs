@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{capture::host, options, terminal::Screen};
+use super::{host::host, options, terminal::Screen};
 use crate::{
     cli::{Cli, Color, Live},
     kernel::probes::{Options, Probes},
