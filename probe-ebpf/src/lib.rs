@@ -18,4 +18,4 @@ pub mod words;
 pub use facts::{KernelFacts, VictimsBy};
 pub use hist::Hist;
 pub use verdict::{Evidence, Verdict, decide};
-pub use words::{Hook, Memory, Reclaimer};
+pub use words::{Hook, Memory, Reclaimer, Road};

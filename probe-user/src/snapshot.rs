@@ -6,8 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use probe_ebpf::{Memory, Reclaimer, Verdict};
+use probe_ebpf::{Memory, Reclaimer, Road, Verdict};
 use serde::{Deserialize, Serialize};
+
+use crate::words::Word;
 
 /// Facts of the machine that don't change during a capture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,10 +39,12 @@ pub struct Process {
 /// What counters are kept by. `victim` is `None` where no hook tells whose mappings go.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Group {
+    /// Why the unmaps were tried.
+    pub road: Word<Road>,
     /// Who was reclaiming.
-    pub reclaimer: Reclaimer,
+    pub reclaimer: Word<Reclaimer>,
     /// What kind of memory.
-    pub memory: Memory,
+    pub memory: Word<Memory>,
     /// Folios of 2^order pages.
     pub order: u8,
     /// The first process whose mapping went.
@@ -285,15 +289,15 @@ pub struct Event {
     /// Seconds since the probes were attached.
     pub elapsed: f64,
     /// `futile_pinned` or `futile_referenced`.
-    pub verdict: String,
-    /// The word for who was reclaiming.
-    pub reclaimer: String,
+    pub verdict: Word<Verdict>,
+    /// Who was reclaiming.
+    pub reclaimer: Word<Reclaimer>,
     /// The tid of the task that was reclaiming.
     pub reclaimer_tid: u32,
     /// Its comm.
     pub reclaimer_comm: String,
-    /// The word for the kind of memory.
-    pub memory: String,
+    /// The kind of memory.
+    pub memory: Word<Memory>,
     /// The folio's order.
     pub order: u8,
     /// The first process whose mapping went; `None`: not known.

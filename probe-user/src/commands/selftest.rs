@@ -158,7 +158,9 @@ fn compare(truth: &Truth, snapshot: &Snapshot) -> (String, String, Option<String
             .zip(counts)
             .filter(|(_, c)| c.folios > 0)
         {
-            by.entry((group.memory.name(), verdict)).or_default().add(c);
+            by.entry((group.memory.as_str(), verdict))
+                .or_default()
+                .add(c);
         }
     }
     let total: u64 = by.values().map(|c| c.folios).sum();

@@ -15,7 +15,7 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use probe_ebpf::{
-    Hook, Memory, Reclaimer, VictimsBy,
+    Hook, Memory, Reclaimer, Road, VictimsBy,
     maps::{INTERVAL_NOTIFIERS, NO_SUBSCRIBER, VictimKey},
 };
 
@@ -299,8 +299,9 @@ impl Probes {
             let victim =
                 (one && key.victim != NOBODY).then(|| process(&key.victim, &mut self.cgroups));
             let group = Group {
-                reclaimer: Reclaimer::from_u8(key.reclaimer),
-                memory: Memory::from_u8(key.memory),
+                road: Road::Reclaim.into(),
+                reclaimer: Reclaimer::from_u8(key.reclaimer).into(),
+                memory: Memory::from_u8(key.memory).into(),
                 order: key.order,
                 victim,
             };

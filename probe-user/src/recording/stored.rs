@@ -3,13 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use probe_ebpf::{Memory, Reclaimer, Verdict, hist};
+use probe_ebpf::{Memory, Reclaimer, Road, Verdict, hist};
 use serde::{Deserialize, Serialize};
 
 use super::Frame;
-use crate::snapshot::{
-    Counts, Event, Group, Histogram, HookStatus, Lost, LostCounts, Process, SelfCost, Snapshot,
-    Subscriber,
+use crate::{
+    snapshot::{
+        Counts, Event, Group, Histogram, HookStatus, Lost, LostCounts, Process, SelfCost, Snapshot,
+        Subscriber,
+    },
+    words::{Vocabulary, Word},
 };
 
 /// The most buckets, groups and rows of anything that a file is believed.
@@ -17,8 +20,10 @@ const MAX_ROWS: usize = 1 << 20;
 
 #[derive(Serialize, Deserialize)]
 struct StoredGroup {
-    reclaimer: String,
-    memory: String,
+    #[serde(default = "reclaim", skip_serializing_if = "is_reclaim")]
+    road: Word<Road>,
+    reclaimer: Word<Reclaimer>,
+    memory: Word<Memory>,
     order: u8,
     victim: Option<Process>,
     by_verdict: BTreeMap<String, Counts>,
@@ -104,25 +109,17 @@ fn read_by_verdict(
 }
 
 fn verdict(word: &str) -> Result<Verdict, String> {
-    Verdict::ALL
-        .into_iter()
-        .find(|v| v.name() == word)
+    Verdict::find(word)
         .ok_or_else(|| format!("it has the verdict {word:?}, which this pinscope doesn't know"))
 }
 
-/// A word that a newer version may have added; its counts are kept, under `unknown`.
-fn reclaimer(word: &str) -> Reclaimer {
-    let all = Reclaimer::ALL.into_iter();
-    all.into_iter()
-        .find(|r| r.name() == word)
-        .unwrap_or(Reclaimer::Unknown)
+/// Recordings of versions that hooked reclaim alone do not say so.
+fn reclaim() -> Word<Road> {
+    Road::Reclaim.into()
 }
 
-fn memory(word: &str) -> Memory {
-    let all = Memory::ALL.into_iter();
-    all.into_iter()
-        .find(|m| m.name() == word)
-        .unwrap_or(Memory::Unknown)
+fn is_reclaim(road: &Word<Road>) -> bool {
+    *road == Road::Reclaim
 }
 
 /// A frame in bytes.
@@ -134,8 +131,9 @@ pub(super) fn write(snapshot: &Snapshot, events: &[Event]) -> Result<Vec<u8>, St
             .groups
             .iter()
             .map(|(g, counts)| StoredGroup {
-                reclaimer: g.reclaimer.name().to_owned(),
-                memory: g.memory.name().to_owned(),
+                road: g.road.clone(),
+                reclaimer: g.reclaimer.clone(),
+                memory: g.memory.clone(),
                 order: g.order,
                 victim: g.victim.clone(),
                 by_verdict: Verdict::ALL
@@ -175,8 +173,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Frame, String> {
             counts[verdict(word)? as usize].add(c);
         }
         let group = Group {
-            reclaimer: reclaimer(&g.reclaimer),
-            memory: memory(&g.memory),
+            road: g.road,
+            reclaimer: g.reclaimer,
+            memory: g.memory,
             order: g.order,
             victim: g.victim,
         };

@@ -9,7 +9,7 @@ use pinscope::{
         Process, SelfCost, Snapshot, Subscriber,
     },
 };
-use probe_ebpf::{Hook, Memory, Reclaimer, Verdict, hist};
+use probe_ebpf::{Hook, Memory, Reclaimer, Road, Verdict, hist};
 
 pub(crate) const SECONDS: f64 = 30.0;
 
@@ -163,8 +163,9 @@ pub(crate) fn group(
     }
     (
         Group {
-            reclaimer,
-            memory,
+            road: Road::Reclaim.into(),
+            reclaimer: reclaimer.into(),
+            memory: memory.into(),
             order,
             victim: Some(victim.clone()),
         },
@@ -269,7 +270,7 @@ pub(crate) fn busy() -> Snapshot {
     s
 }
 
-/// Reclaim at work, and nothing in vain.
+/// Reclaim at work, and nothing futile.
 pub(crate) fn quiet() -> Snapshot {
     use Verdict::{Freed, Kept, Writeback};
     let web = process(700, "nginx", "/system.slice/nginx.service");
@@ -306,7 +307,7 @@ pub(crate) fn missing_hooks() -> Snapshot {
     let mut s = busy();
     for (group, counts) in &mut s.groups {
         group.victim = None;
-        group.reclaimer = Reclaimer::Unknown;
+        group.reclaimer = Reclaimer::Unknown.into();
         let mut undecided = Counts::default();
         for v in [Verdict::Freed, Verdict::Writeback, Verdict::Kept] {
             undecided.add(&counts[v as usize]);
@@ -435,11 +436,11 @@ pub(crate) fn many_victims() -> Snapshot {
 pub(crate) fn event() -> Event {
     Event {
         elapsed: 1.25,
-        verdict: Verdict::FutilePinned.name().to_owned(),
-        reclaimer: Reclaimer::Kswapd.name().to_owned(),
+        verdict: Verdict::FutilePinned.into(),
+        reclaimer: Reclaimer::Kswapd.into(),
         reclaimer_tid: 77,
         reclaimer_comm: "kswapd0".to_owned(),
-        memory: Memory::Shmem.name().to_owned(),
+        memory: Memory::Shmem.into(),
         order: 0,
         victim: Some(process(212, "gpu-trainer", "/train.slice")),
         address: Some(0x7f12_3456_7000),

@@ -13,7 +13,7 @@ use pinscope::{
         Subscriber,
     },
 };
-use probe_ebpf::{Memory, Reclaimer, Verdict, hist};
+use probe_ebpf::{Memory, Reclaimer, Road, Verdict, hist};
 use proptest::prelude::*;
 use unicode_width::UnicodeWidthStr;
 
@@ -65,8 +65,9 @@ fn group() -> impl Strategy<Value = (Group, [Counts; Verdict::COUNT])> {
     (0u8..9, 0u8..8, 0u8..20, prop::option::of(process()), counts).prop_map(
         |(reclaimer, memory, order, victim, counts)| {
             let group = Group {
-                reclaimer: Reclaimer::from_u8(reclaimer),
-                memory: Memory::from_u8(memory),
+                road: Road::Reclaim.into(),
+                reclaimer: Reclaimer::from_u8(reclaimer).into(),
+                memory: Memory::from_u8(memory).into(),
                 order,
                 victim,
             };

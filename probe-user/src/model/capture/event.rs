@@ -1,9 +1,13 @@
 //! One futile unmap, as outputs show it.
 
+use probe_ebpf::{Memory, Reclaimer, Verdict};
 use serde::{Deserialize, Serialize};
 
 use super::Who;
-use crate::snapshot::{Event, Process};
+use crate::{
+    snapshot::{Event, Process},
+    words::Word,
+};
 
 /// One futile unmap, carried out singly.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -11,15 +15,15 @@ pub struct EventRecord {
     /// Seconds since the probes were attached.
     pub elapsed: f64,
     /// `futile_pinned` or `futile_referenced`.
-    pub verdict: String,
+    pub verdict: Word<Verdict>,
     /// Who was reclaiming.
-    pub reclaimer: String,
+    pub reclaimer: Word<Reclaimer>,
     /// The tid of that task.
     pub reclaimer_tid: u32,
     /// Its comm.
     pub reclaimer_comm: String,
     /// The kind of memory.
-    pub memory: String,
+    pub memory: Word<Memory>,
     /// The folio's order.
     pub order: u8,
     /// The first process whose mapping went; `None`: not known.

@@ -9,6 +9,7 @@ pub mod histogram;
 
 use std::time::SystemTime;
 
+use probe_ebpf::{Memory, Reclaimer, Road};
 use serde::{Deserialize, Serialize};
 
 pub use answer::{Answer, AnswerWord};
@@ -18,7 +19,10 @@ pub use finding::{Finding, Severity};
 pub use gap::Gap;
 pub use histogram::{HistogramReport, Number, Unit};
 
-use crate::snapshot::{HookStatus, Host, LostCounts, SelfCost};
+use crate::{
+    snapshot::{HookState, HookStatus, Host, LostCounts, SelfCost},
+    words::Word,
+};
 
 /// The value of `schema`.
 pub const SCHEMA: &str = "pinscope.capture/1";
@@ -122,10 +126,13 @@ pub struct Who {
 /// One part of the partition of all unmaps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Group {
-    /// Who was reclaiming. A word, since other versions may know more of them.
-    pub reclaimer: String,
-    /// The kind of memory. A word as well.
-    pub memory: String,
+    /// Why the unmaps were tried. Left out of JSON where it is reclaim.
+    #[serde(default = "reclaim", skip_serializing_if = "is_reclaim")]
+    pub road: Word<Road>,
+    /// Who was reclaiming.
+    pub reclaimer: Word<Reclaimer>,
+    /// The kind of memory.
+    pub memory: Word<Memory>,
     /// Folios of 2^order pages.
     pub order: u8,
     /// The first process whose mapping went; `None`: not measured.
@@ -134,6 +141,14 @@ pub struct Group {
     pub by_verdict: ByVerdict<Tally>,
     /// Notifier calls in these unmaps; `None`: not measured.
     pub notifier_calls: Option<u64>,
+}
+
+fn reclaim() -> Word<Road> {
+    Road::Reclaim.into()
+}
+
+fn is_reclaim(road: &Word<Road>) -> bool {
+    *road == Road::Reclaim
 }
 
 impl Group {
@@ -252,6 +267,21 @@ pub struct Capture {
     /// Futile unmaps one by one, where they were asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<Vec<EventRecord>>,
+}
+
+impl Capture {
+    /// How many hooks are active, and how many there are.
+    pub fn active_hooks(&self) -> (usize, usize) {
+        let active = self.hooks.iter().filter(|h| h.state == HookState::Active);
+        (active.count(), self.hooks.len())
+    }
+
+    /// The groups that partition [`Capture::unmaps`]: those of reclaim. None where they are not
+    /// measured.
+    pub fn reclaim_groups(&self) -> impl Iterator<Item = &Group> {
+        let all = self.groups.iter().flatten();
+        all.filter(|group| is_reclaim(&group.road))
+    }
 }
 
 impl Default for Accuracy {

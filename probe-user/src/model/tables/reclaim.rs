@@ -68,7 +68,8 @@ fn key(group: &Group, by: SumBy) -> Key<'_> {
 /// not measured.
 pub fn reclaim(capture: &Capture, by: SumBy) -> Option<Vec<ReclaimRow<'_>>> {
     let mut sums: BTreeMap<Key<'_>, ByVerdict<Tally>> = BTreeMap::new();
-    for group in capture.groups.as_ref()? {
+    capture.groups.as_ref()?;
+    for group in capture.reclaim_groups() {
         let sum = sums.entry(key(group, by)).or_default();
         for (verdict, tally) in group.by_verdict.iter() {
             let to = sum.entry(verdict);

@@ -2,6 +2,10 @@
 
 use crate::model::capture::Capture;
 
+/// The note under a table in which any time is an upper bound.
+pub const BOUND: &str = "\"at most\": other subscribers took part in some of the calls, and \
+                         their time counts for each";
+
 /// One subscriber.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SubscriberRow<'a> {

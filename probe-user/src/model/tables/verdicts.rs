@@ -9,7 +9,7 @@ use crate::model::capture::{Capture, VerdictTotal};
 const ORDER: [(Verdict, &str); 8] = [
     (Verdict::FutilePinned, "pinned"),
     (Verdict::FutileReferenced, "held, not pinned"),
-    (Verdict::Restored, "notified, still mapped"),
+    (Verdict::Restored, "still mapped"),
     (Verdict::Freed, "left its cache"),
     (Verdict::Writeback, "being written"),
     (Verdict::Kept, "dirty or raced"),

@@ -61,7 +61,7 @@ pub fn victims(capture: &Capture, per: Per) -> Option<Vec<VictimRow>> {
         row.mappings = row.mappings.saturating_add(v.mappings);
         row.pages = row.pages.saturating_add(v.pages);
     }
-    for g in capture.groups.iter().flatten() {
+    for g in capture.reclaim_groups() {
         let victim = g.victim.as_ref().map(|who| per.key(who));
         if let Some(row) = victim.and_then(|who| rows.get_mut(&who)) {
             row.unmaps = row.unmaps.saturating_add(g.total().folios);

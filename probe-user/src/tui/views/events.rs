@@ -32,7 +32,7 @@ fn table(m: &Material) -> Table {
             key: format!("{:.9} {i}", e.elapsed),
             cells: vec![
                 Cell::number(Some(e.elapsed), |s| format!("{s:.3}")),
-                Cell::text(e.verdict.trim_start_matches("futile_")).ink(Ink::Bad),
+                Cell::text(e.verdict.as_str().trim_start_matches("futile_")).ink(Ink::Bad),
                 Cell::known(victim.map(|v| format!("{} ({})", v.comm, v.pid))),
                 Cell::text(e.memory.as_str()),
                 Cell::text(format!("{} ({})", e.reclaimer_comm, e.reclaimer)),

@@ -94,7 +94,7 @@ fn detail(m: &Material, per: Per, who: &Who) -> Vec<String> {
         "cgroup {}",
         who.cgroup.as_deref().unwrap_or("unknown")
     )];
-    for g in m.capture.groups.iter().flatten() {
+    for g in m.capture.reclaim_groups() {
         if g.victim.as_ref().is_some_and(|v| per.key(v) == *who) {
             let verdicts: Vec<String> = g
                 .by_verdict
