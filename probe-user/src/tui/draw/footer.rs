@@ -22,20 +22,24 @@ impl Dashboard {
             ];
         }
         let mut pieces = Vec::new();
+        let mut left = usize::from(width);
         if !filter.is_empty() {
-            pieces.push(theme.ink(Ink::Warn, format!("/{filter}  ")));
+            let text = format!("/{filter}");
+            left = left.saturating_sub(text.width());
+            pieces.push(theme.ink(Ink::Warn, text));
         }
-        let mut left = usize::from(width) + 1;
         for b in self.bindings().iter().filter(|b| self.works(b.when)) {
             let Some(word) = b.footer else { continue };
+            let gap = if pieces.is_empty() { "" } else { "  " };
             let key = b.label.split(' ').next().unwrap_or(b.label);
-            left = left.saturating_sub(key.width() + word.width() + 1);
-            if left == 0 {
+            let needed = gap.len() + key.width() + 1 + word.width();
+            if needed > left {
                 break;
             }
-            left = left.saturating_sub(2);
+            left -= needed;
+            pieces.push(Span::raw(gap));
             pieces.push(theme.ink(Ink::Bold, key));
-            pieces.push(Span::raw(format!(" {word}  ")));
+            pieces.push(Span::raw(format!(" {word}")));
         }
         pieces
     }
