@@ -1,6 +1,9 @@
 //! What programs read must not change by accident: the JSON of recordings, byte for byte, as an
 //! earlier version wrote it. Only prose may differ.
 
+// clippy.toml allows these in tests, and takes the helpers beside them for something else.
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;

@@ -27,12 +27,12 @@ pub(super) fn run(cli: &Cli, args: &Args) -> Result<u8> {
         Subject {
             name: &name_a,
             capture: &a,
-            looks: &looks_a,
+            samples: &looks_a,
         },
         Subject {
             name: &name_b,
             capture: &b,
-            looks: &looks_b,
+            samples: &looks_b,
         },
     );
     let mut sink = Sink::open(args.output.as_deref())?;

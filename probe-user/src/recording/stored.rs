@@ -1,5 +1,5 @@
-//! A frame as a recording keeps it: JSON, in words and values, so that it outlives the numbers
-//! and buckets of the version that wrote it. Every key that came later has a default.
+//! A frame as a recording stores it: JSON with words and values, so that it does not depend on
+//! the numbers and buckets of the version that wrote it. Every key added later has a default.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::{
     words::{Vocabulary, Word},
 };
 
-/// The most buckets, groups and rows of anything that a file is believed.
+/// The most rows of anything that a file may claim to have.
 const MAX_ROWS: usize = 1 << 20;
 
 #[derive(Serialize, Deserialize)]
@@ -29,7 +29,7 @@ struct StoredGroup {
     by_verdict: BTreeMap<String, Counts>,
 }
 
-/// Buckets by the smallest value that they count.
+/// A histogram whose buckets are named by the smallest value that they count.
 #[derive(Serialize, Deserialize)]
 struct StoredHistogram {
     sum: u64,
@@ -110,10 +110,10 @@ fn read_by_verdict(
 
 fn verdict(word: &str) -> Result<Verdict, String> {
     Verdict::find(word)
-        .ok_or_else(|| format!("it has the verdict {word:?}, which this pinscope doesn't know"))
+        .ok_or_else(|| format!("it has the verdict {word:?}, which this version of pinscope does not know: read it with a newer one"))
 }
 
-/// Recordings of versions that hooked reclaim alone do not say so.
+/// The road of recordings from versions that hooked reclaim alone.
 fn reclaim() -> Word<Road> {
     Road::Reclaim.into()
 }
@@ -122,7 +122,7 @@ fn is_reclaim(road: &Word<Road>) -> bool {
     *road == Road::Reclaim
 }
 
-/// A frame in bytes.
+/// Encodes a frame.
 pub(super) fn write(snapshot: &Snapshot, events: &[Event]) -> Result<Vec<u8>, String> {
     let s = snapshot;
     let stored = StoredFrame {
@@ -159,12 +159,12 @@ pub(super) fn write(snapshot: &Snapshot, events: &[Event]) -> Result<Vec<u8>, St
     serde_json::to_vec(&stored).map_err(|e| e.to_string())
 }
 
-/// A frame from bytes.
+/// Decodes a frame.
 pub(super) fn read(bytes: &[u8]) -> Result<Frame, String> {
     let s: StoredFrame =
-        serde_json::from_slice(bytes).map_err(|e| format!("a block can't be understood: {e}"))?;
+        serde_json::from_slice(bytes).map_err(|e| format!("a block cannot be decoded: {e}"))?;
     if s.groups.len() > MAX_ROWS {
-        return Err("it has more groups than any kernel side keeps".into());
+        return Err("it claims more groups than the kernel side can have".into());
     }
     let mut groups = Vec::with_capacity(s.groups.len());
     for g in s.groups {

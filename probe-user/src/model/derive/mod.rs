@@ -1,4 +1,4 @@
-//! How a capture is made: the difference of two snapshots.
+//! Derives a capture: the difference of two snapshots.
 
 use std::collections::BTreeMap;
 
@@ -19,11 +19,12 @@ use crate::{
 };
 
 impl Capture {
-    /// What happened between two snapshots; without `first`, since the probes were attached.
+    /// Derives what happened between two snapshots; without `first`, since the probes were
+    /// attached.
     ///
-    /// `unmaps_per_folio` isn't a difference: a folio moves from bucket to bucket as it is
-    /// unmapped again, so it always shows all folios since the probes were attached. Events
-    /// are part of the capture only where there are any.
+    /// `unmaps_per_folio` is not a difference: a folio moves from bucket to bucket as it is
+    /// unmapped again, so the histogram always shows all folios since the attach. The capture
+    /// has the key `events` only if there are any.
     pub fn between(
         host: &Host,
         window: Window,
@@ -73,7 +74,7 @@ impl Capture {
     }
 }
 
-/// A process in two snapshots: its cgroup's path may have changed in between, its id not.
+/// The identity of a process in two snapshots: its cgroup's path may change, the id does not.
 type ProcessKey<'a> = (u32, &'a str, u64);
 
 type GroupKey<'a> = (
@@ -96,7 +97,7 @@ fn group_key(g: &snapshot::Group) -> GroupKey<'_> {
 /// A group of the window, and its counts.
 pub(crate) type GroupRow = (GroupName, snapshot::ByVerdict);
 
-/// The name of a group, as far as the hooks tell it.
+/// The name of a group, as far as the hooks show it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct GroupName {
     pub(crate) road: Word<Road>,
@@ -106,7 +107,7 @@ pub(crate) struct GroupName {
     pub(crate) victim: Option<Who>,
 }
 
-/// The groups of the window: the difference, with what the hooks can't tell made unknown.
+/// The groups of the window: the difference, where unknown replaces what the hooks cannot show.
 pub(crate) fn rows(measured: Measured, first: Option<&Snapshot>, last: &Snapshot) -> Vec<GroupRow> {
     let before: BTreeMap<_, _> = first
         .iter()
@@ -172,7 +173,7 @@ pub(crate) fn total(rows: &[GroupRow], verdict: Verdict) -> Counts {
     sum
 }
 
-/// All rows, by verdict and in all.
+/// The totals of all rows, by verdict and overall.
 pub(crate) fn unmaps(measured: Measured, rows: &[GroupRow]) -> Unmaps {
     let mut all = Tally::default();
     let mut by_verdict = ByVerdict::default();
@@ -248,7 +249,7 @@ fn groups(measured: Measured, rows: &[GroupRow]) -> Vec<Group> {
             }),
         })
         .collect();
-    // Stable: what is equal stays in the rows' order.
+    // Stable: equals stay in the order of the rows.
     groups.sort_by_key(|g| std::cmp::Reverse((g.futile().pages, g.total().pages)));
     groups
 }

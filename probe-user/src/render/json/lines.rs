@@ -1,5 +1,5 @@
-//! A capture as it goes, one JSON object a line. `type` tells them apart: `start` once,
-//! `interval` and `event` as they come, `report` at the end with the whole capture.
+//! A capture in progress, one JSON object per line. The key `type` is `start` once, then
+//! `interval` and `event` as they occur, and `report` at the end with the whole capture.
 
 use std::io;
 
@@ -30,11 +30,11 @@ struct Start<'a> {
     start: &'a str,
 }
 
-/// Writes the first line: where and when, and how the hooks stand. The window's length isn't
-/// known yet.
+/// Writes the first line: the host, the time, and the state of the hooks. The length of the window
+/// is not known yet.
 ///
 /// # Errors
-/// Those of the writer.
+/// Errors of the writer.
 pub fn start(
     out: &mut impl io::Write,
     host: &Host,
@@ -54,10 +54,10 @@ pub fn start(
     )
 }
 
-/// Writes what happened since the line before.
+/// Writes what happened since the previous sample.
 ///
 /// # Errors
-/// Those of the writer.
+/// Errors of the writer.
 pub fn interval(out: &mut impl io::Write, interval: &Interval) -> io::Result<()> {
     line(out, &Line::Interval(interval))
 }
@@ -65,7 +65,7 @@ pub fn interval(out: &mut impl io::Write, interval: &Interval) -> io::Result<()>
 /// Writes one futile unmap.
 ///
 /// # Errors
-/// Those of the writer.
+/// Errors of the writer.
 pub fn event(out: &mut impl io::Write, event: &Event) -> io::Result<()> {
     line(out, &Line::Event(EventRecord::from(event)))
 }
@@ -73,12 +73,12 @@ pub fn event(out: &mut impl io::Write, event: &Event) -> io::Result<()> {
 /// Writes the last line: the whole capture.
 ///
 /// # Errors
-/// Those of the writer.
+/// Errors of the writer.
 pub fn report(out: &mut impl io::Write, capture: &Capture) -> io::Result<()> {
     line(out, &Line::Report(capture))
 }
 
-/// One write for each line, so that a reader never sees half of one. Flushing is up to the
+/// Writes a line with one call, so that a reader never sees half of it. Flushing is up to the
 /// caller.
 fn line(out: &mut impl io::Write, line: &Line<'_>) -> io::Result<()> {
     let mut text = serde_json::to_vec(line)?;
@@ -89,7 +89,7 @@ fn line(out: &mut impl io::Write, line: &Line<'_>) -> io::Result<()> {
 /// Reads the capture of the last `report` line.
 ///
 /// # Errors
-/// If there is none, or it is no capture.
+/// If there is none, or if it is not a capture.
 pub fn read(text: &str) -> Result<Capture, ReadError> {
     #[derive(serde::Deserialize)]
     struct Kind {

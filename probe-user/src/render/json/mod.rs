@@ -1,4 +1,4 @@
-//! Captures and doctor's report as JSON.
+//! Captures, comparisons and doctor's report as JSON.
 
 pub mod lines;
 
@@ -9,43 +9,43 @@ use thiserror::Error;
 
 use crate::model::{Capture, Diff, DoctorReport, capture::SCHEMA};
 
-/// Why a text isn't a capture.
+/// Why a text is not a capture.
 #[derive(Debug, Error)]
 pub enum ReadError {
-    /// It isn't JSON, or not that of a capture.
+    /// It is not JSON, or not the JSON of a capture.
     #[error("not a capture in JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// It is JSON of another kind or version.
+    /// It has another schema.
     #[error("the schema is {found:?}, and this version reads {SCHEMA:?}")]
     Schema {
-        /// What `schema` says.
+        /// The value of `schema`.
         found: String,
     },
-    /// NDJSON without its last line.
+    /// It is NDJSON without a `report` line.
     #[error("no line of type \"report\": the capture was cut off")]
     NoReport,
 }
 
-/// Writes a capture, indented, with a line break at the end.
+/// Writes a capture, indented, with a final line break.
 ///
 /// # Errors
-/// Those of the writer.
+/// Errors of the writer.
 pub fn write(out: &mut impl io::Write, capture: &Capture) -> io::Result<()> {
     pretty(out, capture)
 }
 
-/// Writes doctor's report, indented, with a line break at the end.
+/// Writes doctor's report, indented, with a final line break.
 ///
 /// # Errors
-/// Those of the writer.
+/// Errors of the writer.
 pub fn write_doctor(out: &mut impl io::Write, report: &DoctorReport) -> io::Result<()> {
     pretty(out, report)
 }
 
-/// Writes a comparison, indented, with a line break at the end.
+/// Writes a comparison, indented, with a final line break.
 ///
 /// # Errors
-/// Those of the writer.
+/// Errors of the writer.
 pub fn write_diff(out: &mut impl io::Write, diff: &Diff) -> io::Result<()> {
     pretty(out, diff)
 }
@@ -55,10 +55,10 @@ fn pretty(out: &mut impl io::Write, value: &impl Serialize) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
-/// Reads a capture back: from JSON, or from the last line of NDJSON.
+/// Reads a capture from JSON, or from the `report` line of NDJSON.
 ///
 /// # Errors
-/// If `text` is no capture of this schema.
+/// If `text` is not a capture of this schema.
 pub fn read(text: &str) -> Result<Capture, ReadError> {
     #[derive(Deserialize)]
     struct Line {
@@ -69,7 +69,7 @@ pub fn read(text: &str) -> Result<Capture, ReadError> {
     let line: Line = match serde_json::from_str(text) {
         Ok(line) => line,
         Err(error) => {
-            // Several values one after the other are NDJSON.
+            // Several values in a row are NDJSON.
             let first = text
                 .lines()
                 .next()
