@@ -65,8 +65,11 @@ fn table(m: &Material) -> Table {
     }
 }
 
+/// Picks a column of one sample in the history.
+type Pick = fn(&Point) -> &Column;
+
 /// The columns that the history has for a histogram.
-fn remembered(name: &str) -> Option<(Unit, fn(&Point) -> &Column)> {
+fn remembered(name: &str) -> Option<(Unit, Pick)> {
     match name {
         "unmap time" => Some((Unit::Seconds, |p| &p.unmap)),
         "excess references" => Some((Unit::References, |p| &p.excess)),
@@ -116,7 +119,7 @@ fn charts(frame: &mut Frame, area: Rect, m: &Material, row: &Row, theme: Theme) 
 fn heat(
     history: &History,
     unit: Unit,
-    column: fn(&Point) -> &Column,
+    column: Pick,
     area: Rect,
     theme: Theme,
 ) -> Paragraph<'static> {
