@@ -11,7 +11,7 @@ use super::{
 /// The bindings of a dashboard with these views, in the order of the help.
 pub(super) fn bindings(views: &[&'static View]) -> Vec<Binding> {
     let shown = views.iter().enumerate().map(|(place, view)| {
-        // The menu's key stands in for the digit that an eleventh view lacks.
+        // An eleventh view has no digit: the menu's key replaces it.
         let (label, keys) = digit(place).unwrap_or(("v", &[]));
         Binding {
             keys,

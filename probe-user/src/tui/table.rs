@@ -139,7 +139,7 @@ impl Table {
         }
     }
 
-    /// Sorts by a column: numbers from the largest, text from A; `reverse` the other way round.
+    /// Sorts by a column: numbers from the largest, text from A; `reverse` reverses both.
     pub(super) fn sort(&mut self, column: usize, reverse: bool) {
         self.rows.sort_by(|a, b| {
             let (Some(a), Some(b)) = (a.cells.get(column), b.cells.get(column)) else {

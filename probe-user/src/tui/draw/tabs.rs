@@ -42,7 +42,7 @@ pub(super) fn tabs(
             Some((key, _)) if place == shown => format!("{key}{}", view.name),
             Some((key, _)) => format!("{key}{}", name(view)),
             None if place == shown => view.name.to_owned(),
-            // Without a digit only the name can stand for the view.
+            // Only its name identifies a view without a digit.
             None if name(view).is_empty() => view.short.to_owned(),
             None => name(view).to_owned(),
         })
