@@ -77,7 +77,7 @@ fn remembered(name: &str) -> Option<(Unit, Pick)> {
     }
 }
 
-/// Two halves, side by side or one above the other; without room for either, one whole.
+/// Two halves, side by side or one above the other; the whole area where it is too small.
 fn halves(area: Rect) -> (Rect, Rect) {
     if area.width >= 70 {
         let half = area.width / 2;
