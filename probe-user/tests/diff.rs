@@ -1,4 +1,4 @@
-//! `pinscope diff`: what it finds, what it leaves to the noise, and what it is told of badly.
+//! `pinscope diff`: changes, the noise, and bad input.
 
 // clippy.toml allows these in tests, and takes the helpers beside them for something else.
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -28,7 +28,7 @@ fn diff(a: &Capture, b: &Capture) -> Diff {
     Diff::of(subject("a.json", a), subject("b.json", b))
 }
 
-/// The same, with futile unmaps and what hangs on them multiplied.
+/// The capture with its futile unmaps, and what depends on them, multiplied.
 fn times(capture: &Capture, factor: f64) -> Capture {
     let mut c = capture.clone();
     let scaled = |n: u64| (n as f64 * factor).round() as u64;
@@ -66,7 +66,7 @@ fn with_itself_nothing_changes() {
 }
 
 #[test]
-fn rates_are_counts_over_the_window_and_half_is_told() {
+fn rates_are_counts_over_the_window_and_halving_shows() {
     let c = capture();
     let half = times(&c, 0.5);
     let d = diff(&c, &half);
@@ -82,7 +82,7 @@ fn rates_are_counts_over_the_window_and_half_is_told() {
     assert_eq!(row(&d, "freed").change, Change::Same);
     assert!(d.answer.starts_with("Futile unmaps fell"), "{}", d.answer);
     assert!(d.answer.contains("-50 %"), "{}", d.answer);
-    // The other way round it rose.
+    // In the other direction it rose.
     assert_eq!(row(&diff(&half, &c), "futile unmaps").change, Change::Rose);
 }
 
@@ -127,7 +127,7 @@ fn absent_is_not_zero() {
 }
 
 #[test]
-fn what_makes_them_unlike_is_said() {
+fn unlike_conditions_are_listed() {
     let c = capture();
     let mut other = c.clone();
     other.host.kernel = "7.2.13".to_owned();
@@ -190,7 +190,7 @@ fn recordings_and_captures_compare_on_the_command_line() {
 }
 
 #[test]
-fn bad_files_are_told_of() {
+fn bad_files_are_reported() {
     let bad = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
     for (args, code, word) in [
         (vec!["diff", CAPTURE, "/nonexistent"], 1, "/nonexistent"),

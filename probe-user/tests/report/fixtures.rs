@@ -1,4 +1,4 @@
-//! Hosts to report on.
+//! Snapshots of hosts to report on.
 
 use std::{collections::BTreeMap, time::SystemTime};
 
@@ -61,7 +61,7 @@ pub(crate) fn histogram(values: &[(u64, u64)]) -> Histogram {
     }
 }
 
-/// `n` times around `middle`, skewed as latencies are.
+/// `n` durations around `middle`, skewed like latencies.
 pub(crate) fn times(n: u64, middle: u64) -> Vec<(u64, u64)> {
     let shape = [
         (70, 18),
@@ -173,7 +173,7 @@ pub(crate) fn group(
     )
 }
 
-/// Nothing at all seen, with every hook there.
+/// A host with every hook active on which nothing happened.
 pub(crate) fn nothing() -> Snapshot {
     Snapshot {
         elapsed: SECONDS,
@@ -196,7 +196,7 @@ pub(crate) fn nothing() -> Snapshot {
     }
 }
 
-/// A trainer's memfd is pinned, and somebody writes memory.reclaim again and again.
+/// A host where a trainer's memfd is pinned while somebody keeps writing memory.reclaim.
 pub(crate) fn busy() -> Snapshot {
     use Verdict::{Freed, FutilePinned, FutileReferenced, Kept, Writeback};
     let trainer = process(212, "gpu-trainer", "/train.slice/job7.scope");
@@ -270,7 +270,7 @@ pub(crate) fn busy() -> Snapshot {
     s
 }
 
-/// Reclaim at work, and nothing futile.
+/// A host where reclaim works and nothing is futile.
 pub(crate) fn quiet() -> Snapshot {
     use Verdict::{Freed, Kept, Writeback};
     let web = process(700, "nginx", "/system.slice/nginx.service");
@@ -302,7 +302,7 @@ pub(crate) fn quiet() -> Snapshot {
     s
 }
 
-/// The busy host on a kernel where much can't be hooked.
+/// The busy host on a kernel that lacks several hooks.
 pub(crate) fn missing_hooks() -> Snapshot {
     let mut s = busy();
     for (group, counts) in &mut s.groups {
@@ -339,7 +339,7 @@ pub(crate) fn missing_hooks() -> Snapshot {
     s
 }
 
-/// Many processes share what is pinned; two of the maps were too small.
+/// Many processes share the pinned memory; two of the maps were too small.
 pub(crate) fn many_victims() -> Snapshot {
     use Verdict::{Freed, FutilePinned, FutileReferenced, Restored, Writeback};
     let workers: Vec<Process> = (0..14)

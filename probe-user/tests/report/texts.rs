@@ -1,4 +1,4 @@
-//! What people read.
+//! Text for people.
 
 use std::time::Duration;
 

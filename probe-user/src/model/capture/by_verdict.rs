@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use probe_ebpf::Verdict;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Tally, VerdictTotal, sum};
+use super::tally::{Tally, VerdictTotal, sum};
 use crate::words::Word;
 
 /// A value for each verdict that has one, in the verdicts' order.

@@ -3,11 +3,8 @@
 use probe_ebpf::{Memory, Reclaimer, Verdict};
 use serde::{Deserialize, Serialize};
 
-use super::Who;
-use crate::{
-    snapshot::{Event, Process},
-    words::Word,
-};
+use super::who::Who;
+use crate::{snapshot::Event, words::Word};
 
 /// One futile unmap, recorded individually.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,16 +71,6 @@ impl From<&Event> for EventRecord {
             notifier_calls: e.notifier_calls,
             notifier_seconds: e.notifier_ns.map(seconds),
             unmap_seconds: seconds(e.unmap_ns),
-        }
-    }
-}
-
-impl From<&Process> for Who {
-    fn from(p: &Process) -> Self {
-        Self {
-            pid: (p.pid != 0).then_some(p.pid),
-            comm: (!p.comm.is_empty()).then(|| p.comm.clone()),
-            cgroup: p.cgroup.clone(),
         }
     }
 }

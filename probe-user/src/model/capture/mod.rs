@@ -6,6 +6,8 @@ pub mod event;
 pub mod finding;
 pub mod gap;
 pub mod histogram;
+pub mod tally;
+pub mod who;
 
 use std::time::SystemTime;
 
@@ -18,6 +20,9 @@ pub use event::EventRecord;
 pub use finding::{Finding, Severity};
 pub use gap::Gap;
 pub use histogram::{HistogramReport, Number, Unit};
+pub(crate) use tally::sum;
+pub use tally::{Tally, VerdictTotal};
+pub use who::Who;
 
 use crate::{
     snapshot::{HookState, HookStatus, Host, LostCounts, SelfCost},
@@ -44,27 +49,6 @@ impl Window {
             seconds,
         }
     }
-}
-
-/// Folios and their pages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tally {
-    /// Unmapped folios.
-    pub folios: u64,
-    /// Pages of these folios.
-    pub pages: u64,
-}
-
-/// All unmaps of one verdict.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VerdictTotal {
-    /// Unmapped folios.
-    pub folios: u64,
-    /// Pages of these folios.
-    pub pages: u64,
-    /// Notifier calls in these unmaps; `None`: not measured.
-    #[serde(default)]
-    pub notifier_calls: Option<u64>,
 }
 
 /// All unmaps. `None` where they are not measured.
@@ -112,17 +96,6 @@ pub struct Histograms {
     pub refault_seconds: Option<HistogramReport>,
 }
 
-/// A process, as far as it is known.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Who {
-    /// Its pid.
-    pub pid: Option<u32>,
-    /// Its comm.
-    pub comm: Option<String>,
-    /// Its cgroup.
-    pub cgroup: Option<String>,
-}
-
 /// One part of the partition of all unmaps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Group {
@@ -161,14 +134,6 @@ impl Group {
     pub fn futile(&self) -> Tally {
         self.by_verdict.futile()
     }
-}
-
-/// The sum of tallies, saturating.
-pub(crate) fn sum(tallies: impl Iterator<Item = Tally>) -> Tally {
-    tallies.fold(Tally::default(), |a, b| Tally {
-        folios: a.folios.saturating_add(b.folios),
-        pages: a.pages.saturating_add(b.pages),
-    })
 }
 
 /// A process that lost mappings to futile unmaps: every mapping counts, including those of folios

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn many_looks_are_taken_together() {
+    fn many_samples_are_joined() {
         assert_eq!(gathered(&parts(&[1.0; 100])).len(), 12);
         assert_eq!(gathered(&parts(&[1.0; 5])).len(), 5);
         assert!(gathered(&[]).is_empty());

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use probe_ebpf::Verdict;
 
-use super::{Emphasis, Share};
+use super::{emphasis::Emphasis, share::Share};
 use crate::model::capture::{ByVerdict, Capture, Group, Tally};
 
 /// What the groups are summed by.

@@ -2,7 +2,7 @@
 
 use probe_ebpf::Verdict;
 
-use super::{Emphasis, Share};
+use super::{emphasis::Emphasis, share::Share};
 use crate::model::capture::{Capture, VerdictTotal};
 
 /// The order of the rows, futile verdicts first, and what each verdict means in a few words.

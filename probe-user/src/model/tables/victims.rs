@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use super::Share;
+use super::share::Share;
 use crate::model::capture::{Capture, Who};
 
 /// What one row of victims stands for.

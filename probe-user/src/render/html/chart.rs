@@ -90,8 +90,12 @@ fn place(rows: &[BinRow], raw: u64) -> f64 {
     {
         if raw <= bin.upper {
             let (from, to) = (log(bin.lower), log(bin.upper.saturating_add(1)));
-            let within = (log(raw) - from) / (to - from).max(f64::MIN_POSITIVE);
-            return i as f64 + within.clamp(0.0, 1.0);
+            let within = if bin.lower == bin.upper {
+                0.5
+            } else {
+                ((log(raw) - from) / (to - from).max(f64::MIN_POSITIVE)).clamp(0.0, 1.0)
+            };
+            return i as f64 + within;
         }
     }
     rows.len() as f64

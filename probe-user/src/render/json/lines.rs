@@ -5,7 +5,6 @@ use std::io;
 
 use serde::Serialize;
 
-use super::ReadError;
 use crate::{
     model::{Capture, EventRecord, Interval, Window, capture::SCHEMA},
     snapshot::{Event, HookStatus, Host},
@@ -84,21 +83,4 @@ fn line(out: &mut impl io::Write, line: &Line<'_>) -> io::Result<()> {
     let mut text = serde_json::to_vec(line)?;
     text.push(b'\n');
     out.write_all(&text)
-}
-
-/// Reads the capture of the last `report` line.
-///
-/// # Errors
-/// If there is none, or if it is not a capture.
-pub fn read(text: &str) -> Result<Capture, ReadError> {
-    #[derive(serde::Deserialize)]
-    struct Kind {
-        #[serde(rename = "type")]
-        kind: String,
-    }
-    let report = text
-        .lines()
-        .rev()
-        .find(|line| serde_json::from_str::<Kind>(line).is_ok_and(|kind| kind.kind == "report"));
-    super::read(report.ok_or(ReadError::NoReport)?)
 }

@@ -464,7 +464,10 @@ mod tests {
 
     #[test]
     fn numbers_keep_their_units() {
-        assert_eq!(wrap("in vain (75 %), yes", 12), ["in vain", "(75 %), yes"]);
+        assert_eq!(
+            wrap("was futile (75 %), yes", 12),
+            ["was futile", "(75 %), yes"]
+        );
         assert_eq!(wrap("", 12), [""]);
         assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);
     }
