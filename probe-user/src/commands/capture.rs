@@ -21,7 +21,10 @@ use super::{
 };
 use crate::{
     cli::{self, Cli, Format},
-    kernel::probes::{Options, Probes},
+    kernel::{
+        host::host,
+        probes::{ProbeOptions, Probes},
+    },
     model::{Capture, Interval, Totals, Window},
     recording::{Header, RecordError, Writer},
     render::{
@@ -72,7 +75,7 @@ async fn watch(cli: &Cli, args: &cli::Capture, sink: &mut Sink) -> Result<u8> {
         (None, Some(_)) => RECORDED_EVENTS,
         (None, None) => 0,
     };
-    let mut probes = Probes::attach(&Options {
+    let mut probes = Probes::attach(&ProbeOptions {
         events_per_second,
         measure_self: args.self_cost,
         ..options(&args.hooking)
@@ -309,20 +312,5 @@ impl View<'_> {
                 self.events.extend(events);
             }
         }
-    }
-}
-
-/// The machine that is captured.
-pub(super) fn host() -> Host {
-    let name = nix::sys::utsname::uname().ok();
-    let text = |s: Option<&std::ffi::OsStr>| {
-        s.map(|s| s.to_string_lossy().into_owned())
-            .unwrap_or_default()
-    };
-    Host {
-        kernel: text(name.as_ref().map(|n| n.release())),
-        hostname: text(name.as_ref().map(|n| n.nodename())),
-        cpus: std::thread::available_parallelism()
-            .map_or(0, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
     }
 }

@@ -18,7 +18,7 @@ use clap::CommandFactory;
 use crate::{
     cli::{Cli, Command, Hooking},
     kernel::attach::AttachError,
-    kernel::probes::Options,
+    kernel::probes::ProbeOptions,
 };
 
 /// The exit status for a machine, or privileges, that can't run pinscope.
@@ -80,11 +80,11 @@ fn exit(outcome: anyhow::Result<u8>) -> ExitCode {
     }
 }
 
-fn options(hooking: &Hooking) -> Options {
-    Options {
+fn options(hooking: &Hooking) -> ProbeOptions {
+    ProbeOptions {
         attach: hooking.attach,
         hooks: hooking.hook.clone(),
         probe_log: hooking.probe_log,
-        ..Options::default()
+        ..ProbeOptions::default()
     }
 }

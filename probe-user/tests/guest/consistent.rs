@@ -1,7 +1,7 @@
 //! What must hold of every capture, whatever was captured: the books balance.
 
 use pinscope::{
-    kernel::preempt::preempts,
+    kernel::host::preempts,
     model::{Capture, HistogramReport, capture::Tally},
     snapshot::{Attach, HookState},
 };

@@ -214,7 +214,7 @@ fn unreadable(facts: &Facts<'_>) -> Option<Finding> {
 fn hook_missing(facts: &Facts<'_>) -> Option<Finding> {
     let missing: Vec<_> = Hook::ALL
         .into_iter()
-        .filter(|hook| *hook != Hook::RefFreeze)
+        .filter(|hook| hook.entry().usually_absent.is_none())
         .filter_map(|hook| {
             facts
                 .capture
