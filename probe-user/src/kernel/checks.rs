@@ -155,7 +155,7 @@ fn readable(name: &str, path: &str, needs: &str) -> Check {
         // What counts is whether the hooks attach: this only says why not.
         ok,
         detail: if ok {
-            format!("{path} is available")
+            format!("{path} is readable")
         } else {
             format!("{path} cannot be read")
         },
@@ -173,7 +173,7 @@ fn paranoid() -> Check {
                 "kernel.perf_event_paranoid is {level}: kprobes need CAP_SYS_ADMIN; fentry is not \
                  affected"
             ),
-            None => "allowed, as kprobes require".into(),
+            None => "allowed (kprobes need them)".into(),
         },
         remedy: level.map(|_| "sysctl kernel.perf_event_paranoid=2".into()),
     }
