@@ -21,4 +21,4 @@ pub use hist::Hist;
 pub use hooks::Hook;
 pub use layout::{KernelLayout, VictimsBy};
 pub use verdict::{Evidence, Verdict, decide};
-pub use words::{Memory, Reclaimer};
+pub use words::{Memory, Reclaimer, Road};

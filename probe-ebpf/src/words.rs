@@ -97,3 +97,42 @@ impl Memory {
         Self::ALL.get(n as usize).copied().unwrap_or(Self::Unknown)
     }
 }
+
+/// Why the kernel tried an unmap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(u8)]
+pub enum Road {
+    /// To free the folio (`shrink_folio_list`).
+    #[default]
+    Reclaim = 0,
+    /// To move the folio (`try_to_migrate`).
+    Migration = 1,
+    /// To split a large folio.
+    Split = 2,
+    /// To collapse pages into a large folio (khugepaged).
+    Collapse = 3,
+    /// To merge equal pages (KSM).
+    Ksm = 4,
+}
+
+impl Road {
+    /// All roads, in the order of their numbers.
+    pub const ALL: [Road; 5] = [
+        Road::Reclaim,
+        Road::Migration,
+        Road::Split,
+        Road::Collapse,
+        Road::Ksm,
+    ];
+
+    /// The word that outputs use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Road::Reclaim => "reclaim",
+            Road::Migration => "migration",
+            Road::Split => "split",
+            Road::Collapse => "collapse",
+            Road::Ksm => "ksm",
+        }
+    }
+}

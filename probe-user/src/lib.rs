@@ -13,3 +13,4 @@ pub mod recording;
 pub mod render;
 pub mod snapshot;
 pub mod tui;
+pub mod words;

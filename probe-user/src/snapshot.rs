@@ -1,22 +1,24 @@
 //! What the kernel side has counted up to one moment, decoded.
 //!
-//! The one form in which data reaches the model: the live kernel makes it from the maps
-//! ([`crate::kernel`]), a file gives it back as it was written. All counts are totals since
-//! the probes were attached, so two snapshots subtract to what happened between them.
+//! Data reaches the model in this form only: [`crate::kernel`] makes it from the maps, and
+//! [`crate::recording`] reads it back from a file. All counts are totals since the probes were
+//! attached, so the difference of two snapshots is what happened between them.
 
 use std::collections::BTreeMap;
 
-use probe_ebpf::{Memory, Reclaimer, Verdict};
+use probe_ebpf::{Memory, Reclaimer, Road, Verdict};
 use serde::{Deserialize, Serialize};
 
-/// Facts of the machine that don't change during a capture.
+use crate::words::Word;
+
+/// Facts about the machine that do not change during a capture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Host {
-    /// The kernel's release, as `uname -r` says it.
+    /// The kernel's release, as `uname -r` prints it.
     pub kernel: String,
     /// The host's name.
     pub hostname: String,
-    /// CPUs online.
+    /// The number of CPUs online.
     pub cpus: u32,
 }
 
@@ -27,32 +29,34 @@ pub struct Process {
     pub pid: u32,
     /// The group leader's comm; empty: not known.
     pub comm: String,
-    /// The path of its cgroup in the v2 hierarchy, `id:N` if the directory is gone or can't be
+    /// The path of its cgroup in the v2 hierarchy, `id:N` if the directory is gone or cannot be
     /// read; `None`: not known.
     pub cgroup: Option<String>,
     /// The cgroup's id (the inode number of its directory); 0: not known.
     pub cgroup_id: u64,
 }
 
-/// What counters are kept by. `victim` is `None` where no hook tells whose mappings go.
+/// The key of counters. `victim` is `None` where no hook shows whose mappings go.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Group {
+    /// Why the unmaps were tried.
+    pub road: Word<Road>,
     /// Who was reclaiming.
-    pub reclaimer: Reclaimer,
-    /// What kind of memory.
-    pub memory: Memory,
+    pub reclaimer: Word<Reclaimer>,
+    /// The kind of memory.
+    pub memory: Word<Memory>,
     /// Folios of 2^order pages.
     pub order: u8,
-    /// The first process whose mapping went.
+    /// The first process whose mapping was removed.
     pub victim: Option<Process>,
 }
 
 /// Counters of one group and verdict; units as in [`probe_ebpf::maps::Counts`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// Unmaps, which is folios.
+    /// Unmapped folios.
     pub folios: u64,
-    /// Their pages.
+    /// Pages of these folios.
     pub pages: u64,
     /// Notifier calls nested in them.
     pub notifier_calls: u64,
@@ -63,7 +67,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Adds another's counts.
+    /// Adds the counts of `other`.
     pub fn add(&mut self, other: &Counts) {
         self.folios += other.folios;
         self.pages += other.pages;
@@ -72,7 +76,7 @@ impl Counts {
         self.unmap_ns += other.unmap_ns;
     }
 
-    /// What came since `earlier`.
+    /// The increase since `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Counts) -> Counts {
         Counts {
@@ -88,27 +92,28 @@ impl Counts {
 /// Counts by verdict, indexed by the verdict's number.
 pub type ByVerdict = [Counts; Verdict::COUNT];
 
-/// What one process lost in vain: every mapping, also of folios that count under another.
+/// What one process lost to futile unmaps: every mapping, including those of folios that count
+/// under another process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lost {
     /// Mappings (one folio in one VMA) removed by futile unmaps.
     pub mappings: u64,
-    /// Their pages.
+    /// Pages of these mappings.
     pub pages: u64,
 }
 
 /// A subscriber of MMU notifiers and its part in reclaim's unmaps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscriber {
-    /// The callback's symbol; an address where kallsyms can't be read;
-    /// `interval notifiers` for those kept by range; `none found` for calls on an mm whose
+    /// The callback's symbol; `unnamed callback N` where kallsyms cannot be read;
+    /// `interval notifiers` for subscribers kept by range; `none found` for calls on an mm whose
     /// subscribers have left.
     pub symbol: String,
     /// Notifier calls that it took part in.
     pub calls: u64,
-    /// Time in those calls, in ns: an upper bound where `shared_calls` isn't 0.
+    /// Time in those calls, in ns: an upper bound where `shared_calls` is not 0.
     pub ns: u64,
-    /// Those of the calls in which other subscribers of the same mm took part too.
+    /// Calls in which other subscribers of the same mm took part too.
     pub shared_calls: u64,
 }
 
@@ -121,26 +126,26 @@ pub struct Histogram {
     pub min: Option<u64>,
     /// The largest value; `None`: no value yet.
     pub max: Option<u64>,
-    /// Count by bucket; trailing zeroes may be missing.
+    /// Counts by bucket; trailing zeroes may be missing.
     pub buckets: Vec<u64>,
 }
 
-/// How a hook stands.
+/// The state of a hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HookState {
     /// Attached.
     Active,
-    /// This kernel lacks what it needs.
+    /// This kernel lacks something that the hook needs.
     Unsupported,
     /// The user, or a setting of pinscope, turned it off.
     Disabled,
-    /// It should work here, and did not.
+    /// It should work here, but failed.
     Failed,
 }
 
 impl HookState {
-    /// The word of outputs.
+    /// The word that outputs use.
     pub const fn name(self) -> &'static str {
         match self {
             HookState::Active => "active",
@@ -166,7 +171,7 @@ pub enum Attach {
 }
 
 impl Attach {
-    /// The word of outputs.
+    /// The word that outputs use.
     pub const fn name(self) -> &'static str {
         match self {
             Attach::Kprobe => "kprobe",
@@ -176,27 +181,27 @@ impl Attach {
     }
 }
 
-/// One row of `hooks`: what pinscope hooks, and how that stands.
+/// One row of `hooks`: a hook and its state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HookStatus {
     /// The hook's name in outputs ([`probe_ebpf::Hook::name`], or a hook that this version
     /// only plans, which is then `disabled` with a reason).
     pub name: String,
-    /// The symbol or tracepoint on this kernel; the preferred one where none was found.
+    /// The symbol or tracepoint on this kernel; the newest name where none was found.
     pub symbol: String,
     /// How it is attached; `None` unless active.
     pub attach: Option<Attach>,
-    /// How it stands.
+    /// Its state.
     pub state: HookState,
-    /// Why it isn't active, or how it is weaker than usual.
+    /// Why it is not active, or how it is weaker than usual.
     pub reason: Option<String>,
     /// Calls seen that belong to reclaim; `None` unless active.
     pub hits: Option<u64>,
-    /// Calls or returns known to have been missed; `None` where that can't be known.
+    /// Calls or returns known to have been missed; `None` where the kernel does not count them.
     pub missed: Option<u64>,
 }
 
-/// What didn't fit, by map; see [`probe_ebpf::maps::Lost`].
+/// Losses by map; see [`probe_ebpf::maps::Lost`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LostCounts {
     /// Shrink calls without a slot.
@@ -207,20 +212,20 @@ pub struct LostCounts {
     pub victims: u64,
     /// Mappings beyond what one folio may have.
     pub mappings: u64,
-    /// Futile unmaps whose folio isn't followed.
+    /// Futile unmaps whose folio is not followed.
     pub folios: u64,
-    /// Notifier calls whose subscriber isn't told.
+    /// Notifier calls without a subscriber.
     pub subscribers: u64,
     /// Events that found the ring buffer full.
     pub events: u64,
     /// Events over the budget.
     pub events_over_budget: u64,
-    /// Kernel memory that couldn't be read.
+    /// Failed reads of kernel memory.
     pub reads: u64,
 }
 
 impl LostCounts {
-    /// Everything that a map had no room for: `lost.keys` of the capture.
+    /// All losses to full maps: `lost.keys` of the capture.
     pub fn keys(&self) -> u64 {
         self.tasks + self.groups + self.victims + self.mappings + self.folios + self.subscribers
     }
@@ -255,11 +260,11 @@ pub struct Check {
 /// Runs of one BPF program.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProgramRuns {
-    /// Its name.
+    /// The program's name.
     pub name: String,
-    /// Seconds in it.
+    /// Seconds spent in it.
     pub seconds: f64,
-    /// How often it ran.
+    /// The number of runs.
     pub runs: u64,
 }
 
@@ -270,46 +275,46 @@ pub struct Snapshot {
     pub elapsed: f64,
     /// The partition of all unmaps; each group once.
     pub groups: Vec<(Group, ByVerdict)>,
-    /// Each mapping removed in vain; `None` where no hook tells whose it was.
+    /// Mappings removed by futile unmaps; `None` where no hook shows whose they were.
     pub victims: Option<Vec<(Process, Lost)>>,
-    /// `None` where the notifier isn't hooked.
+    /// MMU notifier subscribers; `None` where the notifier is not hooked.
     pub subscribers: Option<Vec<Subscriber>>,
-    /// `try_to_unmap`, in ns, by verdict.
+    /// Time in `try_to_unmap`, in ns, by verdict.
     pub unmap_ns: BTreeMap<Verdict, Histogram>,
-    /// Notifier time of one unmap, in ns, by verdict; `None` where the notifier isn't hooked.
+    /// Notifier time of one unmap, in ns, by verdict; `None` where the notifier is not hooked.
     pub notifier_ns: Option<BTreeMap<Verdict, Histogram>>,
     /// Excess references of futile unmaps.
     pub excess: Histogram,
-    /// How often one folio was unmapped in vain.
+    /// Futile unmaps per folio.
     pub per_folio: Histogram,
-    /// All hooks, those that aren't attached too.
+    /// All hooks, including those that are not attached.
     pub hooks: Vec<HookStatus>,
-    /// What didn't fit.
+    /// Losses.
     pub lost: LostCounts,
-    /// Tasks inside reclaim at this moment, whose open unmaps aren't counted yet.
+    /// Tasks inside reclaim at this moment, whose open unmaps are not counted yet.
     pub in_flight: u64,
     /// What pinscope costs.
     pub cost: SelfCost,
 }
 
-/// One futile unmap, carried out singly.
+/// One futile unmap, recorded individually.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// Seconds since the probes were attached.
     pub elapsed: f64,
     /// `futile_pinned` or `futile_referenced`.
-    pub verdict: String,
-    /// The word for who was reclaiming.
-    pub reclaimer: String,
+    pub verdict: Word<Verdict>,
+    /// Who was reclaiming.
+    pub reclaimer: Word<Reclaimer>,
     /// The tid of the task that was reclaiming.
     pub reclaimer_tid: u32,
-    /// Its comm.
+    /// The comm of that task.
     pub reclaimer_comm: String,
-    /// The word for the kind of memory.
-    pub memory: String,
+    /// The kind of memory.
+    pub memory: Word<Memory>,
     /// The folio's order.
     pub order: u8,
-    /// The first process whose mapping went; `None`: not known.
+    /// The first process whose mapping was removed; `None`: not known.
     pub victim: Option<Process>,
     /// The user address at which it was mapped last; `None`: not known.
     pub address: Option<u64>,
@@ -319,11 +324,11 @@ pub struct Event {
     pub refcount: u32,
     /// Mappings removed.
     pub mappings: u32,
-    /// How often this folio has been unmapped in vain so far; `None`: not known.
+    /// The futile unmaps of this folio so far; `None`: not known.
     pub times: Option<u32>,
-    /// Notifier calls; `None` where the notifier isn't hooked.
+    /// Notifier calls; `None` where the notifier is not hooked.
     pub notifier_calls: Option<u32>,
-    /// Time in them, in ns.
+    /// Time in these calls, in ns.
     pub notifier_ns: Option<u64>,
     /// Time in `try_to_unmap`, in ns.
     pub unmap_ns: u64,

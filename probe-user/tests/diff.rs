@@ -1,4 +1,4 @@
-//! `pinscope diff`: what it finds, what it leaves to the noise, and what it is told of badly.
+//! `pinscope diff`: changes, the noise, and bad input.
 
 // clippy.toml allows these in tests, and takes the helpers beside them for something else.
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -23,12 +23,12 @@ fn diff(a: &Capture, b: &Capture) -> Diff {
     let subject = |name, capture| Subject {
         name,
         capture,
-        looks: &[],
+        samples: &[],
     };
     Diff::of(subject("a.json", a), subject("b.json", b))
 }
 
-/// The same, with futile unmaps and what hangs on them multiplied.
+/// The capture with its futile unmaps, and what depends on them, multiplied.
 fn times(capture: &Capture, factor: f64) -> Capture {
     let mut c = capture.clone();
     let scaled = |n: u64| (n as f64 * factor).round() as u64;
@@ -46,7 +46,7 @@ fn times(capture: &Capture, factor: f64) -> Capture {
     c
 }
 
-fn row<'a>(diff: &'a Diff, name: &str) -> &'a pinscope::model::compare::Row {
+fn row<'a>(diff: &'a Diff, name: &str) -> &'a pinscope::model::compare::Comparison {
     let all = diff.rates.iter().chain(&diff.percentiles);
     let mut all = all.chain(&diff.victims);
     all.find(|r| r.name.contains(name))
@@ -62,11 +62,11 @@ fn with_itself_nothing_changes() {
         assert_eq!(r.change, Change::Same, "{r:?}");
         assert_eq!(r.a, r.b);
     }
-    assert!(d.answer.contains("hasn't changed"), "{}", d.answer);
+    assert!(d.answer.contains("have not changed"), "{}", d.answer);
 }
 
 #[test]
-fn rates_are_counts_over_the_window_and_half_is_told() {
+fn rates_are_counts_over_the_window_and_halving_shows() {
     let c = capture();
     let half = times(&c, 0.5);
     let d = diff(&c, &half);
@@ -80,13 +80,9 @@ fn rates_are_counts_over_the_window_and_half_is_told() {
     assert_eq!(futile.change, Change::Fell);
     assert_eq!(row(&d, "gpu-trainer").change, Change::Fell);
     assert_eq!(row(&d, "freed").change, Change::Same);
-    assert!(
-        d.answer.starts_with("Less is unmapped in vain"),
-        "{}",
-        d.answer
-    );
+    assert!(d.answer.starts_with("Futile unmaps fell"), "{}", d.answer);
     assert!(d.answer.contains("-50 %"), "{}", d.answer);
-    // The other way round it rose.
+    // In the other direction it rose.
     assert_eq!(row(&diff(&half, &c), "futile unmaps").change, Change::Rose);
 }
 
@@ -125,13 +121,13 @@ fn absent_is_not_zero() {
         let r = row(&d, name);
         assert_eq!((r.b, r.change), (None, Change::Unknown), "{name}");
     }
-    assert!(d.answer.contains("can't be told"), "{}", d.answer);
+    assert!(d.answer.contains("No answer"), "{}", d.answer);
     let text = text::diff::text(&d, &Style::default());
     assert!(text.contains("not in both"), "{text}");
 }
 
 #[test]
-fn what_makes_them_unlike_is_said() {
+fn unlike_conditions_are_listed() {
     let c = capture();
     let mut other = c.clone();
     other.host.kernel = "7.2.13".to_owned();
@@ -194,7 +190,7 @@ fn recordings_and_captures_compare_on_the_command_line() {
 }
 
 #[test]
-fn bad_files_are_told_of() {
+fn bad_files_are_reported() {
     let bad = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
     for (args, code, word) in [
         (vec!["diff", CAPTURE, "/nonexistent"], 1, "/nonexistent"),

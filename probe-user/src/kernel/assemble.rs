@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use probe_ebpf::{Memory, Reclaimer};
+use probe_ebpf::{Memory, Reclaimer, Road};
 
 use super::{
     maps::{Counted, NOBODY, counts},
@@ -23,8 +23,9 @@ pub(super) fn groups(
         let victim = (victims && key.victim != NOBODY)
             .then(|| names.process(&key.victim, counted.victims.get(&key.victim)));
         let group = Group {
-            reclaimer: Reclaimer::from_u8(key.reclaimer),
-            memory: Memory::from_u8(key.memory),
+            road: Road::Reclaim.into(),
+            reclaimer: Reclaimer::from_u8(key.reclaimer).into(),
+            memory: Memory::from_u8(key.memory).into(),
             order: key.order,
             victim,
         };

@@ -27,11 +27,11 @@ pub(super) fn decode(e: &maps::Event, attached_at: u64, notifier: bool) -> crate
         .unwrap_or(Verdict::Undecided);
     crate::snapshot::Event {
         elapsed: e.time.saturating_sub(attached_at) as f64 / 1e9,
-        verdict: verdict.name().to_owned(),
-        reclaimer: Reclaimer::from_u8(e.reclaimer).name().to_owned(),
+        verdict: verdict.into(),
+        reclaimer: Reclaimer::from_u8(e.reclaimer).into(),
         reclaimer_tid: e.reclaimer_tid,
         reclaimer_comm: text(&e.reclaimer_comm),
-        memory: Memory::from_u8(e.memory).name().to_owned(),
+        memory: Memory::from_u8(e.memory).into(),
         order: e.order,
         victim: None,
         address: (e.mappings > 0).then_some(e.address),

@@ -1,4 +1,4 @@
-//! The last minutes, look by look: what sparklines and heat maps are drawn from. Bounded.
+//! The last minutes, sample by sample: the bounded data of sparklines and heat maps.
 
 use std::collections::VecDeque;
 
@@ -7,18 +7,18 @@ use probe_ebpf::Verdict;
 use super::interval::Interval;
 use crate::snapshot::{Histogram, Snapshot};
 
-/// Looks that are remembered.
-pub const LOOKS: usize = 300;
-/// Powers of two that a heat map tells apart.
+/// The number of samples that are remembered.
+pub const SAMPLES: usize = 300;
+/// The powers of two that a heat map distinguishes.
 pub const POWERS: usize = 40;
 
 /// Counts by power of two: `[n]` holds values whose highest bit is bit n − 1, `[0]` zeroes.
 pub type Column = [u32; POWERS];
 
-/// One look's part of the history.
+/// One sample of the history.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Point {
-    /// What happened since the look before.
+    /// What happened since the sample before.
     pub interval: Interval,
     /// Times of futile unmaps since then, in ns.
     pub unmap: Column,
@@ -26,16 +26,16 @@ pub struct Point {
     pub excess: Column,
 }
 
-/// The last [`LOOKS`] looks.
+/// The last [`SAMPLES`] samples.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
     points: VecDeque<Point>,
 }
 
 impl History {
-    /// Adds a look. The first has nothing before it: its rates are since the attach.
+    /// Adds a sample. The rates of the first one are since the attach.
     pub fn push(&mut self, previous: Option<&Snapshot>, now: &Snapshot) {
-        if self.points.len() >= LOOKS {
+        if self.points.len() >= SAMPLES {
             self.points.pop_front();
         }
         self.points.push_back(Point {
@@ -45,17 +45,17 @@ impl History {
         });
     }
 
-    /// From the oldest to the newest.
+    /// All samples, oldest first.
     pub fn points(&self) -> impl DoubleEndedIterator<Item = &Point> + ExactSizeIterator {
         self.points.iter()
     }
 
-    /// The newest.
+    /// The newest sample.
     pub fn last(&self) -> Option<&Point> {
         self.points.back()
     }
 
-    /// Forgets all.
+    /// Removes all samples.
     pub fn clear(&mut self) {
         self.points.clear();
     }

@@ -1,6 +1,5 @@
-//! What happened since the last look: for NDJSON lines and progress.
+//! What happened between two samples: for NDJSON lines, progress and charts.
 
-use probe_ebpf::Verdict;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -10,10 +9,10 @@ use super::{
 };
 use crate::snapshot::Snapshot;
 
-/// Below a millisecond a rate says nothing.
+/// The shortest interval, in seconds, whose rates mean anything.
 const SHORTEST: f64 = 1e-3;
 
-/// All unmaps and notifier calls of some time.
+/// All unmaps and notifier calls in a stretch of time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Totals {
     /// Unmaps.
@@ -23,7 +22,7 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Between two snapshots; without `first`, since the probes were attached.
+    /// The totals between two snapshots; without `first`, since the probes were attached.
     pub fn between(first: Option<&Snapshot>, last: &Snapshot) -> Self {
         let measured = Measured::new(&last.hooks);
         let rows = rows(measured, first, last);
@@ -35,49 +34,41 @@ impl Totals {
 
     /// Futile unmaps; `None`: not measured.
     pub fn futile(&self) -> Option<u64> {
-        let get = |v| {
-            self.unmaps
-                .by_verdict
-                .get(v)
-                .copied()
-                .flatten()
-                .map(|t| t.folios)
-        };
-        Some(get(Verdict::FutilePinned)?.saturating_add(get(Verdict::FutileReferenced)?))
+        self.unmaps.futile()
     }
 }
 
-/// Counts in a second.
+/// Rates per second.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rates {
     /// Unmaps.
     pub unmaps: Option<f64>,
-    /// Futile ones.
+    /// Futile unmaps.
     pub futile: Option<f64>,
     /// Folios by verdict.
     pub by_verdict: ByVerdict<Option<f64>>,
     /// Notifier calls.
     pub notifier_calls: Option<f64>,
-    /// Notifier time in each second: how many CPUs it keeps busy.
+    /// Notifier time per second: the number of CPUs that it keeps busy.
     pub notifier_seconds: Option<f64>,
 }
 
-/// What happened between two looks.
+/// What happened between two samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// Seconds since the probes were attached.
     pub elapsed: f64,
-    /// How long the interval was.
+    /// The length of the interval in seconds.
     pub seconds: f64,
-    /// Since the start of the capture.
+    /// Totals since the start of the capture.
     pub totals: Totals,
-    /// In this interval, by the second; `None` where it was too short for that.
+    /// Rates in this interval; `None` where it was too short.
     pub rates: Option<Rates>,
 }
 
 impl Interval {
-    /// From the snapshot that the capture began with (`None`: from the start), the one of the
-    /// line before, and the one of now.
+    /// From the snapshot with which the capture began (`None`: from the attach), the previous one,
+    /// and the present one.
     pub fn new(first: Option<&Snapshot>, previous: Option<&Snapshot>, now: &Snapshot) -> Self {
         let finite = |v: f64| if v.is_finite() { v.max(0.0) } else { 0.0 };
         let elapsed = finite(now.elapsed);

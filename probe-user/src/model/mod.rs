@@ -10,6 +10,7 @@ pub mod interval;
 pub mod judge;
 pub mod measured;
 pub mod ranking;
+pub mod tables;
 pub mod wording;
 
 pub use capture::{

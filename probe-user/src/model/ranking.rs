@@ -1,36 +1,36 @@
-//! The costliest cgroups, kept apart in bounded number: what a label may be made of.
+//! The costliest cgroups, in bounded number, so that metrics can have a label for each.
 //!
-//! Each count goes to exactly one name: that of its cgroup, if that had a place when it came;
-//! else [`OTHER`], or [`UNKNOWN`] where the cgroup has no name. So no count of a name ever goes
-//! back while the name is there, and a name that goes takes nothing from the others.
+//! Each count goes to exactly one name: that of its cgroup if the cgroup had a place when the
+//! count came, else [`OTHER`], or [`UNKNOWN`] where the cgroup has no name. The count of a name
+//! therefore never decreases while the name exists, and removing a name changes no other count.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use probe_ebpf::Verdict;
 
-/// All cgroups without a place of their own.
+/// The name of all cgroups without a place of their own.
 pub const OTHER: &str = "other";
-/// Processes without a cgroup that has a name.
+/// The name of processes whose cgroup is not known.
 pub const UNKNOWN: &str = "unknown";
-/// A newcomer takes another's place if it cost this much more since that came.
+/// A newcomer takes the place of another cgroup if its cost is larger by this factor.
 const MUCH_MORE: u64 = 2;
 
 /// Folios by verdict, indexed by the verdict's number.
 pub type Folios = [u64; Verdict::COUNT];
 
-/// The places, and what came of all others.
+/// The cgroups with a place, and the counts of all others.
 #[derive(Clone, Debug, Default)]
 pub struct Top {
     places: usize,
     kept: BTreeMap<String, Folios>,
     other: Folios,
     unknown: Folios,
-    /// What each cgroup stood at when last looked at.
+    /// The counts of each cgroup at the last update.
     last: BTreeMap<String, Folios>,
 }
 
 impl Top {
-    /// With so many places.
+    /// A ranking with this many places.
     pub fn new(places: usize) -> Self {
         Self {
             places,
@@ -38,8 +38,8 @@ impl Top {
         }
     }
 
-    /// Takes in what every cgroup stands at now; `None`: its name isn't known. Those that are
-    /// `gone` lose their places.
+    /// Takes in the present totals of every cgroup; `None`: its name is not known. Cgroups that
+    /// are `gone` lose their places.
     pub fn update(&mut self, now: &BTreeMap<Option<String>, Folios>, gone: impl Fn(&str) -> bool) {
         self.kept.retain(|name, _| !gone(name));
         self.give_places(now, &gone);
@@ -88,12 +88,12 @@ impl Top {
                     _ => break,
                 }
             }
-            // What it had so far was counted where it belonged then.
+            // Its earlier counts stay where they were counted.
             self.kept.insert(name.clone(), Folios::default());
         }
     }
 
-    /// Every name with its counts; the last are [`OTHER`] and [`UNKNOWN`].
+    /// Every name with its counts, [`OTHER`] and [`UNKNOWN`] last.
     pub fn counts(&self) -> impl Iterator<Item = (&str, &Folios)> {
         let kept = self.kept.iter().map(|(name, p)| (name.as_str(), p));
         kept.chain([(OTHER, &self.other), (UNKNOWN, &self.unknown)])
@@ -143,11 +143,11 @@ mod tests {
         top.update(&now(&[("/a", 10), ("/b", 5), ("/c", 1), ("?", 3)]), never);
         let first = [("/a", 10), ("/b", 5), ("other", 1), ("unknown", 3)];
         assert_eq!(shown(&top), counts(&first));
-        // Not enough more for a place.
+        // Not costly enough for a place.
         top.update(&now(&[("/a", 10), ("/b", 5), ("/c", 9), ("?", 3)]), never);
         let second = [("/a", 10), ("/b", 5), ("other", 9), ("unknown", 3)];
         assert_eq!(shown(&top), counts(&second));
-        // Enough: what came before stays where it was.
+        // Costly enough; earlier counts stay where they were.
         top.update(&now(&[("/a", 10), ("/b", 5), ("/c", 20), ("?", 3)]), never);
         let third = [("/a", 10), ("/c", 11), ("other", 9), ("unknown", 3)];
         assert_eq!(shown(&top), counts(&third));
@@ -163,7 +163,7 @@ mod tests {
     }
 
     proptest! {
-        /// Nothing is lost or counted twice, and no name that stays goes back.
+        /// No count is lost or counted twice, and no remaining name decreases.
         #[test]
         fn every_count_goes_to_one_name(
             steps in proptest::collection::vec(proptest::collection::vec(0u64..50, 6), 1..20),

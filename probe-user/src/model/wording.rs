@@ -1,12 +1,12 @@
-//! Numbers as words, alike in findings and in every face.
+//! Numbers in words, alike in findings and in every renderer.
 
-/// Bytes of a page: pinscope runs on x86-64 only.
+/// The size of a page in bytes: pinscope runs on x86-64 only.
 pub const PAGE_BYTES: u64 = 4096;
 
-/// From here on a count is rounded, so that no column grows without bound.
+/// The count from which counts are rounded, so that no column grows without bound.
 const EXACT_BELOW: u64 = 1_000_000_000_000;
 
-/// A count with thousands separators; beyond 10^12 rounded to three digits.
+/// A count with thousands separators; from 10^12 on rounded to three digits.
 pub fn count(n: u64) -> String {
     if n >= EXACT_BELOW {
         return format!("{:.2e}", n as f64);
@@ -22,12 +22,33 @@ pub fn count(n: u64) -> String {
     out
 }
 
-/// A count and what it counts: `1 unmap`, `2 unmaps`.
+/// A count with its noun: `1 unmap`, `2 unmaps`.
 pub fn counted(n: u64, one: &str) -> String {
     format!("{} {one}{}", count(n), if n == 1 { "" } else { "s" })
 }
 
-/// A share in percent. Rounding never makes "none" or "all" of what isn't.
+/// `once`, or `5 times`.
+pub fn times(n: u64) -> String {
+    match n {
+        1 => "once".to_owned(),
+        n => format!("{} times", count(n)),
+    }
+}
+
+/// A small part of one, in percent with two decimals.
+pub fn percent(part: f64) -> String {
+    if !part.is_finite() {
+        "-".to_owned()
+    } else if part == 0.0 {
+        "0 %".to_owned()
+    } else if part < 0.0001 {
+        "<0.01 %".to_owned()
+    } else {
+        format!("{:.2} %", part * 100.0)
+    }
+}
+
+/// A share in percent. Rounding never turns a part into "none" or "all".
 pub fn share(part: u64, whole: u64) -> String {
     if whole == 0 {
         return "-".to_owned();
@@ -61,7 +82,7 @@ fn three_digits(v: f64) -> String {
     }
 }
 
-/// A time: `850 ns`, `4.10 µs`, `12.3 ms`, `1.50 s`, `2 min 5 s`.
+/// A duration: `850 ns`, `4.10 µs`, `12.3 ms`, `1.50 s`, `2 min 5 s`.
 pub fn duration(seconds: f64) -> String {
     if !seconds.is_finite() || seconds < 0.0 {
         return "-".to_owned();
@@ -86,7 +107,7 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// How long a window was: whole seconds without a fraction, `1 s`, `30 s`, `500 ms`.
+/// The length of a window, whole seconds without a fraction: `1 s`, `30 s`, `500 ms`.
 pub fn span(seconds: f64) -> String {
     if (1.0..119.95).contains(&seconds) {
         let tenths = (seconds * 10.0).round() / 10.0;
@@ -123,7 +144,7 @@ pub fn pages(n: u64) -> String {
     bytes(n.saturating_mul(PAGE_BYTES))
 }
 
-/// How many in a second: `51 a second`, `less than 1 a second`. `None` without a duration.
+/// A rate: `51 a second`, `less than 1 a second`. `None` without a duration.
 pub fn per_second(n: u64, seconds: f64) -> Option<String> {
     let rate = n as f64 / seconds;
     if !rate.is_finite() || seconds <= 0.0 {

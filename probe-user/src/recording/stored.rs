@@ -1,30 +1,35 @@
-//! A frame as a recording keeps it: JSON, in words and values, so that it outlives the numbers
-//! and buckets of the version that wrote it. Every key that came later has a default.
+//! A frame as a recording stores it: JSON with words and values, so that it does not depend on
+//! the numbers and buckets of the version that wrote it. Every key added later has a default.
 
 use std::collections::BTreeMap;
 
-use probe_ebpf::{Memory, Reclaimer, Verdict, hist};
+use probe_ebpf::{Memory, Reclaimer, Road, Verdict, hist};
 use serde::{Deserialize, Serialize};
 
 use super::Frame;
-use crate::snapshot::{
-    Counts, Event, Group, Histogram, HookStatus, Lost, LostCounts, Process, SelfCost, Snapshot,
-    Subscriber,
+use crate::{
+    snapshot::{
+        Counts, Event, Group, Histogram, HookStatus, Lost, LostCounts, Process, SelfCost, Snapshot,
+        Subscriber,
+    },
+    words::{Vocabulary, Word},
 };
 
-/// The most buckets, groups and rows of anything that a file is believed.
+/// The most rows of anything that a file may claim to have.
 const MAX_ROWS: usize = 1 << 20;
 
 #[derive(Serialize, Deserialize)]
 struct StoredGroup {
-    reclaimer: String,
-    memory: String,
+    #[serde(default = "reclaim", skip_serializing_if = "is_reclaim")]
+    road: Word<Road>,
+    reclaimer: Word<Reclaimer>,
+    memory: Word<Memory>,
     order: u8,
     victim: Option<Process>,
     by_verdict: BTreeMap<String, Counts>,
 }
 
-/// Buckets by the smallest value that they count.
+/// A histogram whose buckets are named by the smallest value that they count.
 #[derive(Serialize, Deserialize)]
 struct StoredHistogram {
     sum: u64,
@@ -104,28 +109,20 @@ fn read_by_verdict(
 }
 
 fn verdict(word: &str) -> Result<Verdict, String> {
-    Verdict::ALL
-        .into_iter()
-        .find(|v| v.name() == word)
-        .ok_or_else(|| format!("it has the verdict {word:?}, which this pinscope doesn't know"))
+    Verdict::find(word)
+        .ok_or_else(|| format!("it has the verdict {word:?}, which this version of pinscope does not know: read it with a newer one"))
 }
 
-/// A word that a newer version may have added; its counts are kept, under `unknown`.
-fn reclaimer(word: &str) -> Reclaimer {
-    let all = Reclaimer::ALL.into_iter();
-    all.into_iter()
-        .find(|r| r.name() == word)
-        .unwrap_or(Reclaimer::Unknown)
+/// The road of recordings from versions that hooked reclaim alone.
+fn reclaim() -> Word<Road> {
+    Road::Reclaim.into()
 }
 
-fn memory(word: &str) -> Memory {
-    let all = Memory::ALL.into_iter();
-    all.into_iter()
-        .find(|m| m.name() == word)
-        .unwrap_or(Memory::Unknown)
+fn is_reclaim(road: &Word<Road>) -> bool {
+    *road == Road::Reclaim
 }
 
-/// A frame in bytes.
+/// Encodes a frame.
 pub(super) fn write(snapshot: &Snapshot, events: &[Event]) -> Result<Vec<u8>, String> {
     let s = snapshot;
     let stored = StoredFrame {
@@ -134,8 +131,9 @@ pub(super) fn write(snapshot: &Snapshot, events: &[Event]) -> Result<Vec<u8>, St
             .groups
             .iter()
             .map(|(g, counts)| StoredGroup {
-                reclaimer: g.reclaimer.name().to_owned(),
-                memory: g.memory.name().to_owned(),
+                road: g.road.clone(),
+                reclaimer: g.reclaimer.clone(),
+                memory: g.memory.clone(),
                 order: g.order,
                 victim: g.victim.clone(),
                 by_verdict: Verdict::ALL
@@ -161,12 +159,12 @@ pub(super) fn write(snapshot: &Snapshot, events: &[Event]) -> Result<Vec<u8>, St
     serde_json::to_vec(&stored).map_err(|e| e.to_string())
 }
 
-/// A frame from bytes.
+/// Decodes a frame.
 pub(super) fn read(bytes: &[u8]) -> Result<Frame, String> {
     let s: StoredFrame =
-        serde_json::from_slice(bytes).map_err(|e| format!("a block can't be understood: {e}"))?;
+        serde_json::from_slice(bytes).map_err(|e| format!("a block cannot be decoded: {e}"))?;
     if s.groups.len() > MAX_ROWS {
-        return Err("it has more groups than any kernel side keeps".into());
+        return Err("it claims more groups than the kernel side can have".into());
     }
     let mut groups = Vec::with_capacity(s.groups.len());
     for g in s.groups {
@@ -175,8 +173,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Frame, String> {
             counts[verdict(word)? as usize].add(c);
         }
         let group = Group {
-            reclaimer: reclaimer(&g.reclaimer),
-            memory: memory(&g.memory),
+            road: g.road,
+            reclaimer: g.reclaimer,
+            memory: g.memory,
             order: g.order,
             victim: g.victim,
         };

@@ -1,4 +1,4 @@
-//! Hosts to report on.
+//! Snapshots of hosts to report on.
 
 use std::{collections::BTreeMap, time::SystemTime};
 
@@ -9,7 +9,7 @@ use pinscope::{
         Process, SelfCost, Snapshot, Subscriber,
     },
 };
-use probe_ebpf::{Hook, Memory, Reclaimer, Verdict, hist, hooks::Target};
+use probe_ebpf::{Hook, Memory, Reclaimer, Road, Verdict, hist, hooks::Target};
 
 pub(crate) const SECONDS: f64 = 30.0;
 
@@ -61,7 +61,7 @@ pub(crate) fn histogram(values: &[(u64, u64)]) -> Histogram {
     }
 }
 
-/// `n` times around `middle`, skewed as latencies are.
+/// `n` durations around `middle`, skewed like latencies.
 pub(crate) fn times(n: u64, middle: u64) -> Vec<(u64, u64)> {
     let shape = [
         (70, 18),
@@ -157,8 +157,9 @@ pub(crate) fn group(
     }
     (
         Group {
-            reclaimer,
-            memory,
+            road: Road::Reclaim.into(),
+            reclaimer: reclaimer.into(),
+            memory: memory.into(),
             order,
             victim: Some(victim.clone()),
         },
@@ -166,7 +167,7 @@ pub(crate) fn group(
     )
 }
 
-/// Nothing at all seen, with every hook there.
+/// A host with every hook active on which nothing happened.
 pub(crate) fn nothing() -> Snapshot {
     Snapshot {
         elapsed: SECONDS,
@@ -189,7 +190,7 @@ pub(crate) fn nothing() -> Snapshot {
     }
 }
 
-/// A trainer's memfd is pinned, and somebody writes memory.reclaim again and again.
+/// A host where a trainer's memfd is pinned while somebody keeps writing memory.reclaim.
 pub(crate) fn busy() -> Snapshot {
     use Verdict::{Freed, FutilePinned, FutileReferenced, Kept, Writeback};
     let trainer = process(212, "gpu-trainer", "/train.slice/job7.scope");
@@ -263,7 +264,7 @@ pub(crate) fn busy() -> Snapshot {
     s
 }
 
-/// Reclaim at work, and nothing in vain.
+/// A host where reclaim works and nothing is futile.
 pub(crate) fn quiet() -> Snapshot {
     use Verdict::{Freed, Kept, Writeback};
     let web = process(700, "nginx", "/system.slice/nginx.service");
@@ -295,12 +296,12 @@ pub(crate) fn quiet() -> Snapshot {
     s
 }
 
-/// The busy host on a kernel where much can't be hooked.
+/// The busy host on a kernel that lacks several hooks.
 pub(crate) fn missing_hooks() -> Snapshot {
     let mut s = busy();
     for (group, counts) in &mut s.groups {
         group.victim = None;
-        group.reclaimer = Reclaimer::Unknown;
+        group.reclaimer = Reclaimer::Unknown.into();
         let mut undecided = Counts::default();
         for v in [Verdict::Freed, Verdict::Writeback, Verdict::Kept] {
             undecided.add(&counts[v as usize]);
@@ -332,7 +333,7 @@ pub(crate) fn missing_hooks() -> Snapshot {
     s
 }
 
-/// Many processes share what is pinned; two of the maps were too small.
+/// Many processes share the pinned memory; two of the maps were too small.
 pub(crate) fn many_victims() -> Snapshot {
     use Verdict::{Freed, FutilePinned, FutileReferenced, Restored, Writeback};
     let workers: Vec<Process> = (0..14)
@@ -429,11 +430,11 @@ pub(crate) fn many_victims() -> Snapshot {
 pub(crate) fn event() -> Event {
     Event {
         elapsed: 1.25,
-        verdict: Verdict::FutilePinned.name().to_owned(),
-        reclaimer: Reclaimer::Kswapd.name().to_owned(),
+        verdict: Verdict::FutilePinned.into(),
+        reclaimer: Reclaimer::Kswapd.into(),
         reclaimer_tid: 77,
         reclaimer_comm: "kswapd0".to_owned(),
-        memory: Memory::Shmem.name().to_owned(),
+        memory: Memory::Shmem.into(),
         order: 0,
         victim: Some(process(212, "gpu-trainer", "/train.slice")),
         address: Some(0x7f12_3456_7000),

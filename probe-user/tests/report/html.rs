@@ -1,4 +1,4 @@
-//! The HTML page: whole, self-contained, and safe against what processes call themselves.
+//! The HTML page: complete, self-contained, and safe against hostile names of processes.
 
 use pinscope::{
     model::{Capture, Interval},
@@ -11,7 +11,7 @@ fn captures() -> [Capture; 5] {
     [busy(), quiet(), nothing(), missing_hooks(), many_victims()].map(|s| capture(&s))
 }
 
-/// Three looks, half of all counts in each later one.
+/// Three samples, half of all counts in each later one.
 fn intervals() -> Vec<Interval> {
     let mut earlier = busy();
     earlier.elapsed /= 2.0;
@@ -29,7 +29,7 @@ fn intervals() -> Vec<Interval> {
     ]
 }
 
-/// Every element that is opened is closed, in order; the text between is escaped.
+/// Checks that elements nest correctly and that text is escaped.
 fn well_formed(page: &str) {
     const VOID: [&str; 2] = ["meta", "!DOCTYPE"];
     let body = page.split_once("<style>").unwrap();
@@ -62,7 +62,7 @@ fn of_each_capture() {
         let page = page(&capture, &[]);
         well_formed(&page);
         self_contained(&page);
-        assert!(page.contains("How far to trust this"));
+        assert!(page.contains("Reliability"));
     }
 }
 
@@ -89,7 +89,7 @@ fn a_timeline_is_drawn_and_its_gaps_left_open() {
     let page = page(&capture, &intervals);
     well_formed(&page);
     assert!(page.contains("Over time"));
-    // The second line begins anew after the gap.
+    // The second line starts again after the gap.
     let path = page.split("class=\"line\" d=\"").nth(1).unwrap();
     let path = path.split('"').next().unwrap();
     assert_eq!(path.matches('M').count(), 2, "{path}");

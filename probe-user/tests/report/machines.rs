@@ -1,4 +1,4 @@
-//! What programs read, against the schemas.
+//! JSON for programs, checked against the schemas.
 
 use pinscope::{
     model::{Capture, Interval},
@@ -115,7 +115,7 @@ fn doctor_meets_its_schema() {
 }
 
 #[test]
-fn lines_tell_their_type() {
+fn lines_have_their_type() {
     let snapshot = f::busy();
     let c = f::capture(&snapshot);
     let mut out = Vec::new();
@@ -145,7 +145,7 @@ fn lines_tell_their_type() {
 }
 
 #[test]
-fn what_is_no_capture_is_told() {
+fn other_files_are_refused() {
     assert!(matches!(json::read(""), Err(ReadError::Json(_))));
     assert!(matches!(json::read("{}"), Err(ReadError::Schema { .. })));
     let other = json::read(r#"{"schema": "pinscope.doctor/1"}"#).unwrap_err();

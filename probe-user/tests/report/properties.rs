@@ -1,4 +1,4 @@
-//! Whatever a snapshot holds.
+//! Properties that every report has, whatever the snapshot.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use pinscope::{
         Subscriber,
     },
 };
-use probe_ebpf::{Memory, Reclaimer, Verdict, hist};
+use probe_ebpf::{Memory, Reclaimer, Road, Verdict, hist};
 use proptest::prelude::*;
 use unicode_width::UnicodeWidthStr;
 
@@ -65,8 +65,9 @@ fn group() -> impl Strategy<Value = (Group, [Counts; Verdict::COUNT])> {
     (0u8..9, 0u8..8, 0u8..20, prop::option::of(process()), counts).prop_map(
         |(reclaimer, memory, order, victim, counts)| {
             let group = Group {
-                reclaimer: Reclaimer::from_u8(reclaimer),
-                memory: Memory::from_u8(memory),
+                road: Road::Reclaim.into(),
+                reclaimer: Reclaimer::from_u8(reclaimer).into(),
+                memory: Memory::from_u8(memory).into(),
                 order,
                 victim,
             };
@@ -277,7 +278,7 @@ fn two_snapshots_subtract() {
     let mut later = f::busy();
     later.groups[0].1[Verdict::FutilePinned as usize].folios += 10;
     later.groups[0].1[Verdict::FutilePinned as usize].notifier_calls += 11;
-    // The cgroup went meanwhile, and its path with it.
+    // The cgroup was removed in between, and with it its path.
     later.groups[0].0.victim.as_mut().unwrap().cgroup = Some("id:1212".to_owned());
     let c = Capture::between(&f::host(), f::window(), Some(&earlier), &later, &[]);
     assert_eq!(c.unmaps.total, Some(10));
@@ -285,6 +286,6 @@ fn two_snapshots_subtract() {
     assert_eq!(c.groups.as_ref().unwrap().len(), 1);
     assert_eq!(c.victims, Some(Vec::new()));
     assert_eq!(c.histograms.excess_references.as_ref().unwrap().count, 0);
-    // Not a difference: all folios, since they were first seen.
+    // This histogram is not a difference: it covers all folios since the attach.
     assert_eq!(c.histograms.unmaps_per_folio.as_ref().unwrap().count, 560);
 }

@@ -1,4 +1,4 @@
-//! What people read.
+//! Text for people.
 
 use std::time::Duration;
 
@@ -99,7 +99,7 @@ fn answers() {
     few.groups[0].1[Verdict::Freed as usize].folios = 5;
     let few = answer(&few);
     assert_eq!(few.word, AnswerWord::Barely);
-    insta::assert_snapshot!(few.text, @"Barely: 3 of 8 unmaps (38 %) were in vain, on maybe pinned memory. That is too few to judge by.");
+    insta::assert_snapshot!(few.text, @"Reclaim wastes little work: 3 of 8 unmaps (38 %) were futile, on probably pinned memory. These are too few unmaps to judge by.");
     let mut references = f::busy();
     references.groups.remove(0);
     let references = answer(&references);
@@ -107,7 +107,7 @@ fn answers() {
     assert!(
         references
             .text
-            .starts_with("Yes, but not for pins: 48 of 192"),
+            .starts_with("Reclaim is wasting work, but not on pins: 48 of 192"),
         "{references:?}"
     );
 }
@@ -118,13 +118,13 @@ fn only_large_folios_are_surely_pinned() {
         capture(&f::many_victims())
             .answer
             .text
-            .contains("pinned or maybe pinned")
+            .contains("pinned or probably pinned")
     );
     let mut large = f::many_victims();
     large.groups.retain(|(g, _)| g.order == 9);
     let c = capture(&large);
     assert_eq!(c.accuracy.maybe_pinned_folios, 0);
-    assert!(!report::report(&c, &Style::default()).contains("maybe"));
+    assert!(!report::report(&c, &Style::default()).contains("probably"));
 }
 
 #[test]

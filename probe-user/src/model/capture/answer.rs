@@ -2,15 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The answer's first word.
+/// The answer in one word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AnswerWord {
     /// Reclaim wastes work.
     Yes,
-    /// It does, too little to matter or too rarely to judge.
+    /// Reclaim wastes work, but too little to matter or too rarely to judge.
     Barely,
-    /// None of it was seen.
+    /// No wasted work was seen.
     No,
     /// Nothing could be judged.
     #[default]
@@ -20,8 +20,8 @@ pub enum AnswerWord {
 /// Whether reclaim is wasting work on pinned memory here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    /// In a word.
+    /// The answer in one word.
     pub word: AnswerWord,
-    /// In a sentence or two, with numbers.
+    /// The answer in a sentence or two, with numbers.
     pub text: String,
 }

@@ -1,38 +1,72 @@
 //! Values by verdict, with the verdict's word as the key in JSON.
 
-use std::{collections::BTreeMap, fmt, marker::PhantomData};
+use std::collections::BTreeMap;
 
 use probe_ebpf::Verdict;
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{Error, MapAccess, Visitor},
-};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::tally::{Tally, VerdictTotal, sum};
+use crate::words::Word;
 
 /// A value for each verdict that has one, in the verdicts' order.
+///
+/// Verdicts of a newer version are kept under their words, so that writing a capture again
+/// loses nothing; only [`ByVerdict::total`] looks at them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ByVerdict<T>(BTreeMap<Verdict, T>);
+pub struct ByVerdict<T>(BTreeMap<Word<Verdict>, T>);
 
 impl<T> ByVerdict<T> {
     /// The value for `verdict`.
     pub fn get(&self, verdict: Verdict) -> Option<&T> {
-        self.0.get(&verdict)
+        self.0.get(&verdict.into())
     }
 
     /// Sets the value for `verdict`.
     pub fn set(&mut self, verdict: Verdict, value: T) {
-        self.0.insert(verdict, value);
+        self.0.insert(verdict.into(), value);
     }
 
-    /// All that are there, in order.
+    /// Those that this version knows, in order.
     pub fn iter(&self) -> impl Iterator<Item = (Verdict, &T)> {
-        self.0.iter().map(|(v, t)| (*v, t))
+        self.0.iter().filter_map(|(v, t)| Some((v.known()?, t)))
     }
 }
 
 impl<T: Default> ByVerdict<T> {
     /// The value for `verdict`, made if it isn't there yet.
     pub fn entry(&mut self, verdict: Verdict) -> &mut T {
-        self.0.entry(verdict).or_default()
+        self.0.entry(verdict.into()).or_default()
+    }
+}
+
+impl ByVerdict<Tally> {
+    /// All verdicts together.
+    pub fn total(&self) -> Tally {
+        sum(self.0.values().copied())
+    }
+
+    /// The futile verdicts together.
+    pub fn futile(&self) -> Tally {
+        sum(self
+            .0
+            .iter()
+            .filter(|(v, _)| v.known().is_some_and(Verdict::is_futile))
+            .map(|(_, tally)| *tally))
+    }
+}
+
+impl ByVerdict<Option<VerdictTotal>> {
+    /// The futile verdicts together; `None`: not measured.
+    pub fn futile(&self) -> Option<Tally> {
+        let of = |verdict| {
+            let total = self.get(verdict).copied().flatten()?;
+            Some(Tally {
+                folios: total.folios,
+                pages: total.pages,
+            })
+        };
+        let both = [of(Verdict::FutilePinned)?, of(Verdict::FutileReferenced)?];
+        Some(sum(both.into_iter()))
     }
 }
 
@@ -44,39 +78,19 @@ impl<T> Default for ByVerdict<T> {
 
 impl<T> FromIterator<(Verdict, T)> for ByVerdict<T> {
     fn from_iter<I: IntoIterator<Item = (Verdict, T)>>(iter: I) -> Self {
-        Self(iter.into_iter().collect())
+        Self(iter.into_iter().map(|(v, t)| (v.into(), t)).collect())
     }
 }
 
 impl<T: Serialize> Serialize for ByVerdict<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(v, t)| (v.name(), t)))
+        serializer.collect_map(&self.0)
     }
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for ByVerdict<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Keys<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Keys<T> {
-            type Value = ByVerdict<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object with verdicts for keys")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut out = ByVerdict::default();
-                while let Some(key) = map.next_key::<String>()? {
-                    let verdict = Verdict::ALL
-                        .into_iter()
-                        .find(|v| v.name() == key)
-                        .ok_or_else(|| A::Error::custom(format!("no verdict is called {key:?}")))?;
-                    out.set(verdict, map.next_value()?);
-                }
-                Ok(out)
-            }
-        }
-        deserializer.deserialize_map(Keys(PhantomData))
+        Ok(Self(BTreeMap::deserialize(deserializer)?))
     }
 }
 
@@ -93,6 +107,10 @@ mod tests {
             "{json}"
         );
         assert_eq!(serde_json::from_str::<ByVerdict<u64>>(&json).unwrap(), map);
-        assert!(serde_json::from_str::<ByVerdict<u64>>(r#"{"lucky":1}"#).is_err());
+        // The words of a newer version come last, and come back.
+        let json = r#"{"kept":1,"lucky":2}"#;
+        let map: ByVerdict<u64> = serde_json::from_str(json).unwrap();
+        assert_eq!(map.iter().count(), 1);
+        assert_eq!(serde_json::to_string(&map).unwrap(), json);
     }
 }

@@ -1,28 +1,29 @@
-//! One futile unmap, as outputs show it.
+//! An individual futile unmap, as outputs show it.
 
+use probe_ebpf::{Memory, Reclaimer, Verdict};
 use serde::{Deserialize, Serialize};
 
-use super::Who;
-use crate::snapshot::{Event, Process};
+use super::who::Who;
+use crate::{snapshot::Event, words::Word};
 
-/// One futile unmap, carried out singly.
+/// One futile unmap, recorded individually.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EventRecord {
     /// Seconds since the probes were attached.
     pub elapsed: f64,
     /// `futile_pinned` or `futile_referenced`.
-    pub verdict: String,
+    pub verdict: Word<Verdict>,
     /// Who was reclaiming.
-    pub reclaimer: String,
-    /// The tid of that task.
+    pub reclaimer: Word<Reclaimer>,
+    /// The tid of the task that was reclaiming.
     pub reclaimer_tid: u32,
-    /// Its comm.
+    /// The comm of that task.
     pub reclaimer_comm: String,
     /// The kind of memory.
-    pub memory: String,
+    pub memory: Word<Memory>,
     /// The folio's order.
     pub order: u8,
-    /// The first process whose mapping went; `None`: not known.
+    /// The first process whose mapping was removed; `None`: not known.
     pub victim: Option<Who>,
     /// The user address at which it was mapped last, in hexadecimal; `None`: not known.
     pub address: Option<String>,
@@ -32,17 +33,17 @@ pub struct EventRecord {
     pub refcount: u32,
     /// Mappings removed.
     pub mappings: u32,
-    /// How often this folio has been unmapped in vain so far; `None`: not known.
+    /// The futile unmaps of this folio so far; `None`: not known.
     pub times: Option<u32>,
     /// Notifier calls; `None`: not measured.
     pub notifier_calls: Option<u32>,
-    /// Time in them; `None`: not measured.
+    /// Time in these calls; `None`: not measured.
     pub notifier_seconds: Option<f64>,
     /// Time in `try_to_unmap`.
     pub unmap_seconds: f64,
 }
 
-/// ns as seconds.
+/// Converts ns to seconds.
 pub(crate) fn seconds(ns: u64) -> f64 {
     ns as f64 / 1e9
 }
@@ -70,16 +71,6 @@ impl From<&Event> for EventRecord {
             notifier_calls: e.notifier_calls,
             notifier_seconds: e.notifier_ns.map(seconds),
             unmap_seconds: seconds(e.unmap_ns),
-        }
-    }
-}
-
-impl From<&Process> for Who {
-    fn from(p: &Process) -> Self {
-        Self {
-            pid: (p.pid != 0).then_some(p.pid),
-            comm: (!p.comm.is_empty()).then(|| p.comm.clone()),
-            cgroup: p.cgroup.clone(),
         }
     }
 }

@@ -1,14 +1,14 @@
-//! Findings: what the numbers say, with a cause and advice.
+//! Findings: conclusions from the numbers, with a cause and advice.
 
 use serde::{Deserialize, Serialize};
 
-/// How grave a finding is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Reclaim's work is mostly lost, and there is much of it.
+    /// Most of reclaim's work is wasted, and there is much of it.
     Critical,
-    /// Something is wasted, or an answer can't be trusted fully.
+    /// Work is wasted, or an answer cannot be trusted fully.
     Warning,
     /// Good to know.
     Info,
@@ -25,16 +25,16 @@ impl Severity {
     }
 }
 
-/// One thing that the numbers say.
+/// One conclusion from the numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// Its stable name.
     pub id: String,
-    /// How grave it is.
+    /// Its severity.
     pub severity: Severity,
     /// What was seen, with numbers.
     pub text: String,
-    /// What to do about it, or how to take it.
+    /// What to do about it, or how to read it.
     pub advice: String,
 }
 

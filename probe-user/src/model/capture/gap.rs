@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// An answer that isn't there, or is weaker than usual, and why.
+/// An answer that is missing or weaker than usual, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     /// The answer.

@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::snapshot::Histogram;
 
-/// Significant digits that hdrhistogram keeps: its own error is far below that of the buckets.
+/// The significant digits that hdrhistogram keeps: its error is far below that of the buckets.
 const DIGITS: u8 = 3;
-/// Bits of a count that can be summed over all buckets without an overflow.
+/// The bits of a count that can be summed over all buckets without overflow.
 const COUNT_BITS: u32 = 64 - hist::BUCKETS.ilog2() - 1;
 /// Nanoseconds in a second.
 const NS: f64 = 1e9;
 
-/// A number that is written without a fraction where it has none.
+/// A number that JSON shows without a fraction where it has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd, Deserialize)]
 #[serde(transparent)]
 pub struct Number(pub f64);
@@ -28,11 +28,11 @@ impl Serialize for Number {
     }
 }
 
-/// What a histogram's values are.
+/// The unit of a histogram's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Unit {
-    /// Times; the kernel side counts them in ns.
+    /// Durations; the kernel side counts them in ns.
     Seconds,
     /// References to a folio.
     References,
@@ -41,7 +41,7 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// A raw value in this unit.
+    /// Converts a raw value to this unit.
     fn scale(self, raw: u64) -> Number {
         Number(match self {
             Unit::Seconds => raw as f64 / NS,
@@ -49,7 +49,7 @@ impl Unit {
         })
     }
 
-    /// Back from this unit to what the kernel side counted.
+    /// Converts a value in this unit to the kernel side's raw value.
     pub fn raw(self, value: Number) -> u64 {
         match self {
             Unit::Seconds => (value.0 * NS).round() as u64,
@@ -58,14 +58,14 @@ impl Unit {
     }
 }
 
-/// A histogram as outputs show it. A percentile is the middle of its bucket, so it is wrong by
-/// at most [`hist::RELATIVE_ERROR`] (from 2^36 on, where the last bucket begins, by more);
-/// `count`, `sum`, `min` and `max` are exact.
+/// A histogram as outputs show it. A percentile is the middle of its bucket, so its relative
+/// error is at most [`hist::RELATIVE_ERROR`] (more from 2^36 on, in the last bucket). `count`,
+/// `sum`, `min` and `max` are exact.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HistogramReport {
     /// The unit of all values.
     pub unit: Unit,
-    /// How many values.
+    /// The number of values.
     pub count: u64,
     /// Their sum.
     pub sum: Number,
@@ -81,13 +81,13 @@ pub struct HistogramReport {
     pub p99: Option<Number>,
     /// 99.9 % of the values are at most this.
     pub p999: Option<Number>,
-    /// Buckets that hold something: the largest value that they count, and how many they do.
-    /// The last of all buckets has no bound; the largest value seen stands for it.
+    /// The buckets in use: the largest value that a bucket counts, and its count. The very last
+    /// bucket has no bound; the largest value seen stands in.
     pub buckets: Vec<(Number, u64)>,
 }
 
 impl HistogramReport {
-    /// From the buckets of the kernel side.
+    /// Makes a report from the buckets of the kernel side.
     pub fn new(unit: Unit, histogram: &Histogram) -> Self {
         let used: Vec<(usize, u64)> = histogram
             .buckets
@@ -143,7 +143,7 @@ impl HistogramReport {
     }
 }
 
-/// The smallest and the largest value, in agreement with the buckets.
+/// The smallest and the largest value, consistent with the buckets.
 #[derive(Clone, Copy)]
 struct Bounds {
     min: u64,
@@ -152,7 +152,7 @@ struct Bounds {
 
 impl Bounds {
     fn new(histogram: &Histogram, first: usize, last: usize) -> Self {
-        // Where a bound is older than the window, the bucket says more.
+        // A bound may be older than the window; the bucket is not.
         let within = |v: u64, b: usize| v.clamp(hist::lower(b), hist::upper(b));
         let min = within(histogram.min.unwrap_or(0), first);
         let max = within(histogram.max.unwrap_or(u64::MAX), last);
@@ -162,23 +162,23 @@ impl Bounds {
         }
     }
 
-    /// What a bucket's values are taken for.
+    /// The value that stands for all values of a bucket.
     fn middle(self, bucket: usize) -> u64 {
-        // The last bucket has no upper bound but the largest value seen.
+        // The upper bound of the last bucket is the largest value seen.
         let (lower, upper) = (hist::lower(bucket), hist::upper(bucket).min(self.max));
         let upper = upper.max(lower);
         (lower + (upper - lower) / 2).clamp(self.min, self.max)
     }
 }
 
-/// p50, p90, p99 and p99.9. hdrhistogram's own bins nest in the buckets, so the answer leads
-/// back to its bucket, whose middle it then is.
+/// p50, p90, p99 and p99.9. hdrhistogram's bins nest in the buckets, so each value it returns
+/// identifies a bucket; the middle of that bucket is the percentile.
 fn percentiles(used: &[(usize, u64)], bounds: Bounds) -> [Option<u64>; 4] {
     let Ok(mut hdr) = hdrhistogram::Histogram::<u64>::new_with_bounds(1, bounds.max.max(2), DIGITS)
     else {
         return [None; 4];
     };
-    // hdrhistogram sums in u64; percentiles need no more than the upper bits of such counts.
+    // hdrhistogram sums in u64; percentiles need only the upper bits of large counts.
     let total: u128 = used.iter().map(|(_, n)| u128::from(*n)).sum();
     let shift = if total > u128::from(u64::MAX) {
         64 - COUNT_BITS
@@ -196,7 +196,7 @@ fn percentiles(used: &[(usize, u64)], bounds: Bounds) -> [Option<u64>; 4] {
     [0.5, 0.9, 0.99, 0.999].map(|q| Some(bounds.middle(hist::bucket_of(hdr.value_at_quantile(q)))))
 }
 
-/// All values of both.
+/// The values of both histograms.
 #[must_use]
 pub(crate) fn merged(a: &Histogram, b: &Histogram) -> Histogram {
     let mut buckets = vec![0u64; a.buckets.len().max(b.buckets.len())];
@@ -213,8 +213,8 @@ pub(crate) fn merged(a: &Histogram, b: &Histogram) -> Histogram {
     }
 }
 
-/// What came since `earlier`. Minimum and maximum stay those of all values: they are brought
-/// within the buckets that are left when the report is made.
+/// The increase since `earlier`. Minimum and maximum remain those of all values; the report
+/// clamps them to the remaining buckets.
 #[must_use]
 pub(crate) fn since(now: &Histogram, earlier: &Histogram) -> Histogram {
     let mut buckets = now.buckets.clone();
@@ -229,7 +229,7 @@ pub(crate) fn since(now: &Histogram, earlier: &Histogram) -> Histogram {
     }
 }
 
-/// No value at all.
+/// An empty histogram.
 pub(crate) fn none() -> Histogram {
     Histogram {
         sum: 0,

@@ -1,4 +1,4 @@
-//! One capture, exactly as its JSON has it: the form that every face reads.
+//! A capture as data, exactly as its JSON has it. Every renderer reads this form.
 
 pub mod answer;
 pub mod by_verdict;
@@ -6,9 +6,12 @@ pub mod event;
 pub mod finding;
 pub mod gap;
 pub mod histogram;
+pub mod tally;
+pub mod who;
 
 use std::time::SystemTime;
 
+use probe_ebpf::{Memory, Reclaimer, Road};
 use serde::{Deserialize, Serialize};
 
 pub use answer::{Answer, AnswerWord};
@@ -17,18 +20,24 @@ pub use event::EventRecord;
 pub use finding::{Finding, Severity};
 pub use gap::Gap;
 pub use histogram::{HistogramReport, Number, Unit};
+pub(crate) use tally::sum;
+pub use tally::{Tally, VerdictTotal};
+pub use who::Who;
 
-use crate::snapshot::{HookStatus, Host, LostCounts, SelfCost};
+use crate::{
+    snapshot::{HookState, HookStatus, Host, LostCounts, SelfCost},
+    words::Word,
+};
 
 /// The value of `schema`.
 pub const SCHEMA: &str = "pinscope.capture/1";
 
-/// When a capture was made.
+/// The time that a capture covers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Window {
     /// Its start, as RFC 3339 in UTC.
     pub start: String,
-    /// Its length.
+    /// Its length in seconds.
     pub seconds: f64,
 }
 
@@ -42,86 +51,64 @@ impl Window {
     }
 }
 
-/// Folios and their pages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tally {
-    /// Folios, which is unmaps.
-    pub folios: u64,
-    /// Their pages.
-    pub pages: u64,
-}
-
-/// All unmaps of one verdict.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VerdictTotal {
-    /// Folios, which is unmaps.
-    pub folios: u64,
-    /// Their pages.
-    pub pages: u64,
-    /// Notifier calls in them; `None`: not measured.
-    #[serde(default)]
-    pub notifier_calls: Option<u64>,
-}
-
-/// All unmaps. `None` where they aren't measured.
+/// All unmaps. `None` where they are not measured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Unmaps {
-    /// How many.
+    /// The number of unmaps.
     pub total: Option<u64>,
-    /// Their pages.
+    /// Pages of the unmapped folios.
     pub pages: Option<u64>,
-    /// A partition of `total`. Every verdict has its key, `None` if it can't be given;
-    /// `undecided` only where it occurs.
+    /// A partition of `total`. Every verdict has its key, `None` if it cannot be given;
+    /// `undecided` has one only where it occurs.
     pub by_verdict: ByVerdict<Option<VerdictTotal>>,
 }
 
-/// MMU notifiers within unmaps. `None` where they aren't measured.
+impl Unmaps {
+    /// The number of futile unmaps; `None`: not measured.
+    pub fn futile(&self) -> Option<u64> {
+        self.by_verdict.futile().map(|tally| tally.folios)
+    }
+}
+
+/// MMU notifier calls in unmaps. `None` where they are not measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Notifier {
     /// Calls of `invalidate_range_start` nested in unmaps.
     pub calls: Option<u64>,
-    /// Those of them in futile unmaps.
+    /// Calls in futile unmaps.
     pub in_futile: Option<u64>,
-    /// Time in all of the calls.
+    /// Time in all calls, in seconds.
     pub seconds: Option<f64>,
 }
 
-/// The histograms. `None` where one isn't measured.
+/// The histograms. `None` where one is not measured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Histograms {
-    /// The time that a futile unmap took.
+    /// The time of a futile unmap.
     pub unmap_seconds: Option<HistogramReport>,
-    /// The time in notifiers within a futile unmap, of those that had any.
+    /// The notifier time of a futile unmap that called any.
     pub notifier_seconds: Option<HistogramReport>,
     /// Excess references of futile unmaps.
     pub excess_references: Option<HistogramReport>,
-    /// How often one folio was unmapped in vain.
+    /// Futile unmaps per folio.
     pub unmaps_per_folio: Option<HistogramReport>,
     /// Not measured by this version.
     pub refault_seconds: Option<HistogramReport>,
 }
 
-/// A process, as far as it is known.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Who {
-    /// Its pid.
-    pub pid: Option<u32>,
-    /// Its comm.
-    pub comm: Option<String>,
-    /// Its cgroup.
-    pub cgroup: Option<String>,
-}
-
 /// One part of the partition of all unmaps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Group {
-    /// Who was reclaiming. A word, since other versions may know more of them.
-    pub reclaimer: String,
-    /// The kind of memory. A word as well.
-    pub memory: String,
+    /// Why the unmaps were tried. JSON leaves it out where it is reclaim.
+    #[serde(default = "reclaim", skip_serializing_if = "is_reclaim")]
+    pub road: Word<Road>,
+    /// Who was reclaiming.
+    pub reclaimer: Word<Reclaimer>,
+    /// The kind of memory.
+    pub memory: Word<Memory>,
     /// Folios of 2^order pages.
     pub order: u8,
-    /// The first process whose mapping went; `None`: not measured.
+    /// The first process whose mapping was removed; `None`: not measured.
     pub victim: Option<Who>,
     /// Only the verdicts that occur.
     pub by_verdict: ByVerdict<Tally>,
@@ -129,31 +116,28 @@ pub struct Group {
     pub notifier_calls: Option<u64>,
 }
 
+fn reclaim() -> Word<Road> {
+    Road::Reclaim.into()
+}
+
+fn is_reclaim(road: &Word<Road>) -> bool {
+    *road == Road::Reclaim
+}
+
 impl Group {
     /// All unmaps of the group.
     pub fn total(&self) -> Tally {
-        sum(self.by_verdict.iter().map(|(_, tally)| *tally))
+        self.by_verdict.total()
     }
 
     /// Its futile unmaps.
     pub fn futile(&self) -> Tally {
-        sum(self
-            .by_verdict
-            .iter()
-            .filter(|(v, _)| v.is_futile())
-            .map(|(_, tally)| *tally))
+        self.by_verdict.futile()
     }
 }
 
-/// Adds up.
-pub(crate) fn sum(tallies: impl Iterator<Item = Tally>) -> Tally {
-    tallies.fold(Tally::default(), |a, b| Tally {
-        folios: a.folios.saturating_add(b.folios),
-        pages: a.pages.saturating_add(b.pages),
-    })
-}
-
-/// What one process lost in vain: every mapping, also of folios that count under another.
+/// A process that lost mappings to futile unmaps: every mapping counts, including those of folios
+/// that count under another process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Victim {
     /// The process.
@@ -161,7 +145,7 @@ pub struct Victim {
     pub who: Who,
     /// Mappings (one folio in one VMA) removed by futile unmaps.
     pub mappings: u64,
-    /// Their pages.
+    /// Pages of these mappings.
     pub pages: u64,
 }
 
@@ -172,31 +156,31 @@ pub struct Subscriber {
     pub symbol: String,
     /// Notifier calls that it took part in.
     pub calls: u64,
-    /// Time in those calls: an upper bound where `shared_calls` isn't 0.
+    /// Time in those calls: an upper bound where `shared_calls` is not 0.
     pub seconds: f64,
-    /// Those of the calls in which other subscribers took part too.
+    /// Calls in which other subscribers took part too.
     pub shared_calls: u64,
 }
 
-/// What didn't fit.
+/// Data that was lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LostReport {
     /// Events that found the ring buffer full.
     pub events: u64,
-    /// What a map had no room for.
+    /// Counts that found a map full.
     pub keys: u64,
-    /// The same by map, and kernel memory that couldn't be read.
+    /// Losses by map, and failed reads of kernel memory.
     #[serde(default)]
     pub by_map: LostCounts,
 }
 
-/// How exact the numbers are.
+/// The accuracy of the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Accuracy {
     /// The largest relative error of a percentile.
     pub histogram_relative_error: f64,
-    /// Futile unmaps of small folios that count as pinned because of 1024 references or more.
-    /// That is the kernel's own test, and a guess.
+    /// Futile unmaps of small folios that count as pinned because they have 1,024 references or
+    /// more: the kernel's own test, which is a guess.
     pub maybe_pinned_folios: u64,
 }
 
@@ -205,50 +189,65 @@ pub struct Accuracy {
 pub struct Capture {
     /// [`SCHEMA`].
     pub schema: String,
-    /// Where it was made.
+    /// The machine.
     pub host: Host,
-    /// When.
+    /// The time that it covers.
     pub window: Window,
-    /// Whether reclaim is wasting work on pinned memory here, in a sentence.
+    /// Whether reclaim is wasting work on pinned memory.
     #[serde(default)]
     pub answer: Answer,
     /// All hooks, with what they saw in the window.
     pub hooks: Vec<HookStatus>,
-    /// What didn't fit.
+    /// Data that was lost.
     pub lost: LostReport,
-    /// Tasks inside reclaim at the end, whose open unmaps aren't counted.
+    /// Tasks inside reclaim at the end, whose open unmaps are not counted.
     #[serde(default)]
     pub in_flight: u64,
     /// All unmaps.
     pub unmaps: Unmaps,
-    /// MMU notifiers within them.
+    /// MMU notifier calls in unmaps.
     pub notifier: Notifier,
-    /// Histograms.
+    /// The histograms.
     pub histograms: Histograms,
     /// The partition of all unmaps, most futile pages first; `None`: not measured.
     pub groups: Option<Vec<Group>>,
-    /// Who lost mappings in vain, most pages first; `None`: not measured.
+    /// The victims of futile unmaps, most pages first; `None`: not measured.
     pub victims: Option<Vec<Victim>>,
-    /// Who listens on MMU notifiers, most time first; `None`: not measured.
+    /// The MMU notifier subscribers, most time first; `None`: not measured.
     #[serde(default)]
     pub subscribers: Option<Vec<Subscriber>>,
-    /// What the numbers say, gravest first.
+    /// Conclusions from the numbers, the most severe first.
     pub findings: Vec<Finding>,
-    /// Answers that are absent.
+    /// Answers that are missing.
     #[serde(default)]
     pub not_measured: Vec<Gap>,
     /// Answers that rest on weaker evidence than usual.
     #[serde(default)]
     pub weaker: Vec<Gap>,
-    /// How exact the numbers are.
+    /// The accuracy of the numbers.
     #[serde(default)]
     pub accuracy: Accuracy,
-    /// What pinscope itself cost.
+    /// The cost of pinscope itself.
     #[serde(rename = "self")]
     pub cost: SelfCost,
-    /// Futile unmaps one by one, where they were asked for.
+    /// Individual futile unmaps, where they were requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<Vec<EventRecord>>,
+}
+
+impl Capture {
+    /// The number of active hooks, and of all hooks.
+    pub fn active_hooks(&self) -> (usize, usize) {
+        let active = self.hooks.iter().filter(|h| h.state == HookState::Active);
+        (active.count(), self.hooks.len())
+    }
+
+    /// The groups that partition [`Capture::unmaps`]: those of reclaim. None where they are not
+    /// measured.
+    pub fn reclaim_groups(&self) -> impl Iterator<Item = &Group> {
+        let all = self.groups.iter().flatten();
+        all.filter(|group| is_reclaim(&group.road))
+    }
 }
 
 impl Default for Accuracy {

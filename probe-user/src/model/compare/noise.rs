@@ -1,39 +1,40 @@
 //! How far a rate may be off by chance.
 //!
-//! Reclaim comes in bursts, so a count is known far worse than its square root says. Where a
-//! recording has the looks in between, their scatter tells how much worse (quasi-Poisson);
-//! elsewhere the square root is all there is, and that is said.
+//! Reclaim comes in bursts, so a count is far less certain than its square root suggests. The
+//! samples of a recording show by their scatter how much less (quasi-Poisson). Without samples
+//! only the square root is available, and reports say so.
 
 use serde::{Deserialize, Serialize};
 
-/// Half the width of an interval that holds the truth in 99.7 % of cases, in standard errors.
+/// Half the width of an interval that contains the true value in 99.7 % of cases, in standard
+/// errors.
 const WIDTH: f64 = 3.0;
-/// Parts that a series is brought to: neighbouring looks hang together, so that more of them
+/// The most parts of a series: neighbouring samples depend on each other, so that more parts
 /// would promise too much.
 const PARTS: usize = 12;
-/// With fewer parts their scatter says nothing.
+/// The fewest parts whose scatter means anything.
 const FEWEST: usize = 4;
 
-/// A value, and how far it may be off.
+/// A value and its margin of error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Reading {
+pub struct Estimate {
     /// The value.
     pub value: f64,
-    /// The truth is within this of it, in 99.7 % of cases.
+    /// The true value differs by at most this much in 99.7 % of cases.
     pub margin: f64,
 }
 
-/// What came in some time.
+/// An amount in a stretch of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Part {
-    /// How long it was.
+    /// The length of the stretch.
     pub seconds: f64,
-    /// How much came in it.
+    /// The amount in it.
     pub amount: f64,
 }
 
-/// How much more a series scatters than counts that come singly: 1 at least, `None` where
-/// there are too few parts to tell.
+/// How much more a series scatters than independent counts do: at least 1; `None` with too few
+/// parts.
 pub fn scatter(parts: &[Part], count: u64) -> Option<f64> {
     let parts = gathered(parts);
     let (seconds, amount) = sums(&parts);
@@ -45,48 +46,48 @@ pub fn scatter(parts: &[Part], count: u64) -> Option<f64> {
     }
     let freedom = (parts.len() - 1) as f64;
     let rate = amount / seconds;
-    // The variance of what comes in a second.
+    // The variance of the amount per second.
     let variance = parts
         .iter()
         .map(|p| (p.amount - rate * p.seconds).powi(2) / p.seconds)
         .sum::<f64>()
         / freedom;
     let relative = (variance * seconds).sqrt() / amount;
-    // Few parts tell the scatter itself badly: Student's t, as near as matters here.
+    // Few parts estimate the scatter itself badly: an approximation of Student's t.
     let student = 1.0 + 2.5 / freedom + 6.0 / (freedom * freedom);
     Some((relative * student * (count as f64).sqrt()).max(1.0))
 }
 
-/// What came in a second: `amount` in all, made of `count` single things.
-pub fn rate(amount: f64, count: u64, seconds: f64, scatter: Option<f64>) -> Option<Reading> {
+/// The rate of `amount`, which `count` independent things make up, over `seconds`.
+pub fn rate(amount: f64, count: u64, seconds: f64, scatter: Option<f64>) -> Option<Estimate> {
     if !(seconds > 0.0 && amount.is_finite()) {
         return None;
     }
-    // Of nothing seen in the time, a little may have been missed all the same.
+    // Even if nothing was seen in the time, the true rate may be above 0.
     let one = if count == 0 {
         1.0
     } else {
         amount / count as f64
     };
     let error = one * ((count.max(1)) as f64).sqrt();
-    Some(Reading {
+    Some(Estimate {
         value: amount / seconds,
         margin: WIDTH * error * scatter.unwrap_or(1.0).max(1.0) / seconds,
     })
 }
 
-/// Whether the two differ by more than chance gives.
-pub fn differ(a: Reading, b: Reading) -> bool {
+/// Whether the two differ by more than chance explains.
+pub fn differ(a: Estimate, b: Estimate) -> bool {
     (a.value - b.value).abs() > a.margin.hypot(b.margin)
 }
 
-/// Ranks, from 0 to 1, between which the quantile of all lies, when `count` values were seen.
+/// The ranks, from 0 to 1, between which the true quantile lies when `count` values were seen.
 pub fn ranks(quantile: f64, count: u64) -> (f64, f64) {
     let spread = WIDTH * (quantile * (1.0 - quantile) / (count.max(1)) as f64).sqrt();
     ((quantile - spread).max(0.0), (quantile + spread).min(1.0))
 }
 
-/// Neighbours taken together until there are no more than [`PARTS`].
+/// Joins neighbours until there are at most [`PARTS`].
 fn gathered(parts: &[Part]) -> Vec<Part> {
     let whole: Vec<Part> = parts.iter().copied().filter(|p| p.seconds > 0.0).collect();
     let size = whole.len().div_ceil(PARTS).max(1);
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn many_looks_are_taken_together() {
+    fn many_samples_are_joined() {
         assert_eq!(gathered(&parts(&[1.0; 100])).len(), 12);
         assert_eq!(gathered(&parts(&[1.0; 5])).len(), 5);
         assert!(gathered(&[]).is_empty());

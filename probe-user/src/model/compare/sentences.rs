@@ -1,16 +1,23 @@
-//! A comparison in words.
+//! A comparison in prose.
 
-use super::{Change, DiffUnit, Row, active, noise::Reading};
-use crate::model::{capture::Capture, wording};
+use std::collections::BTreeMap;
 
-/// What became of futile unmaps, from the first rows of the rates.
-pub(super) fn answer(rates: &[Row]) -> String {
+use super::{
+    diff::{Change, Comparison, DiffUnit},
+    noise::Estimate,
+};
+use crate::{
+    model::{capture::Capture, wording},
+    snapshot::HookState,
+};
+
+/// How futile unmaps changed: the first row of the rates in a sentence.
+pub(super) fn answer(rates: &[Comparison]) -> String {
     let Some(row) = rates.first() else {
         return "There is nothing to compare.".to_owned();
     };
     let (Some(a), Some(b)) = (row.a, row.b) else {
-        return "Whether more was unmapped in vain can't be told: one of the two didn't measure it."
-            .to_owned();
+        return "No answer: one of the two captures did not measure futile unmaps.".to_owned();
     };
     let values = format!(
         "{} in A, {} in B",
@@ -18,18 +25,18 @@ pub(super) fn answer(rates: &[Row]) -> String {
         value(row.unit, b.value)
     );
     match row.change {
-        Change::Rose => format!("More is unmapped in vain: {values} ({}).", ratio(a, b)),
-        Change::Fell => format!("Less is unmapped in vain: {values} ({}).", ratio(a, b)),
+        Change::Rose => format!("Futile unmaps rose: {values} ({}).", ratio(a, b)),
+        Change::Fell => format!("Futile unmaps fell: {values} ({}).", ratio(a, b)),
         Change::Same if a.value == 0.0 && b.value == 0.0 => {
-            "Nothing was unmapped in vain, neither in A nor in B.".to_owned()
+            "No futile unmaps, neither in A nor in B.".to_owned()
         }
         Change::Same | Change::Unknown => {
-            format!("What is unmapped in vain hasn't changed beyond the noise: {values}.")
+            format!("Futile unmaps have not changed beyond the noise: {values}.")
         }
     }
 }
 
-/// A value of a row.
+/// A value of a row with its unit.
 pub fn value(unit: DiffUnit, value: f64) -> String {
     match unit {
         DiffUnit::PerSecond => format!("{}/s", number(value)),
@@ -54,8 +61,8 @@ fn percent(value: f64) -> String {
     wording::share((value * 1e6).round() as u64, 1_000_000)
 }
 
-/// By how much B differs from A.
-pub fn ratio(a: Reading, b: Reading) -> String {
+/// How much B differs from A.
+pub fn ratio(a: Estimate, b: Estimate) -> String {
     if a.value == b.value {
         return "0 %".to_owned();
     }
@@ -70,7 +77,7 @@ pub fn ratio(a: Reading, b: Reading) -> String {
         return format!("{times:.1} times");
     }
     let change = (times - 1.0) * 100.0;
-    // Rounding never makes "gone" of what is there.
+    // Rounding never turns a rest into "gone".
     match change {
         c if c < -99.9 => "below -99.9 %".to_owned(),
         c if c.abs() >= 9.95 && c > -99.0 => format!("{c:+.0} %"),
@@ -78,7 +85,7 @@ pub fn ratio(a: Reading, b: Reading) -> String {
     }
 }
 
-/// Where the two were made under different conditions.
+/// The different conditions under which the two were made.
 pub(super) fn unlike(a: &Capture, b: &Capture) -> Vec<String> {
     let mut said = Vec::new();
     if a.host.kernel != b.host.kernel {
@@ -99,8 +106,8 @@ pub(super) fn unlike(a: &Capture, b: &Capture) -> Vec<String> {
         match hooks_b.get(name) {
             None => said.push(format!("The hook {name} was active in A only.")),
             Some(other) if other != attach => said.push(format!(
-                "The hook {name} was attached by {} in A and by {} in B, which changes what times \
-                 hold of pinscope's own.",
+                "The hook {name} was attached by {} in A and by {} in B, so the times include a \
+                 different overhead of pinscope.",
                 attach.unwrap_or("unknown means"),
                 other.unwrap_or("unknown means")
             )),
@@ -113,10 +120,20 @@ pub(super) fn unlike(a: &Capture, b: &Capture) -> Vec<String> {
     for (capture, side) in [(a, "A"), (b, "B")] {
         if capture.lost.keys > 0 {
             said.push(format!(
-                "{side} lost {} that a map had no room for.",
+                "{side} lost {} because a map was full.",
                 wording::counted(capture.lost.keys, "count")
             ));
         }
     }
     said
+}
+
+/// The active hooks and how each is attached.
+fn active(capture: &Capture) -> BTreeMap<&str, Option<&'static str>> {
+    capture
+        .hooks
+        .iter()
+        .filter(|h| h.state == HookState::Active)
+        .map(|h| (h.name.as_str(), h.attach.map(|a| a.name())))
+        .collect()
 }

@@ -1,8 +1,8 @@
-//! How a capture is made: the difference of two snapshots.
+//! Derives a capture: the difference of two snapshots.
 
 use std::collections::BTreeMap;
 
-use probe_ebpf::{Hook, Memory, Reclaimer, Verdict};
+use probe_ebpf::{Hook, Memory, Reclaimer, Road, Verdict};
 
 use super::{
     capture::{
@@ -13,16 +13,18 @@ use super::{
     judge,
     measured::{self, Measured},
 };
-use crate::snapshot::{
-    self, Counts, Event, Histogram, HookStatus, Host, LostCounts, SelfCost, Snapshot,
+use crate::{
+    snapshot::{self, Counts, Event, Histogram, HookStatus, Host, LostCounts, SelfCost, Snapshot},
+    words::Word,
 };
 
 impl Capture {
-    /// What happened between two snapshots; without `first`, since the probes were attached.
+    /// Derives what happened between two snapshots; without `first`, since the probes were
+    /// attached.
     ///
-    /// `unmaps_per_folio` isn't a difference: a folio moves from bucket to bucket as it is
-    /// unmapped again, so it always shows all folios since the probes were attached. Events
-    /// are part of the capture only where there are any.
+    /// `unmaps_per_folio` is not a difference: a folio moves from bucket to bucket as it is
+    /// unmapped again, so the histogram always shows all folios since the attach. The capture
+    /// has the key `events` only if there are any.
     pub fn between(
         host: &Host,
         window: Window,
@@ -72,34 +74,65 @@ impl Capture {
     }
 }
 
-/// A process in two snapshots: its cgroup's path may have changed in between, its id not.
+/// The identity of a process in two snapshots: its cgroup's path may change, the id does not.
 type ProcessKey<'a> = (u32, &'a str, u64);
+
+type GroupKey<'a> = (
+    &'a Word<Road>,
+    &'a Word<Reclaimer>,
+    &'a Word<Memory>,
+    u8,
+    Option<ProcessKey<'a>>,
+);
 
 fn process_key(p: &snapshot::Process) -> ProcessKey<'_> {
     (p.pid, &p.comm, p.cgroup_id)
 }
 
-/// What groups are merged by.
-pub(crate) type Row = ((Reclaimer, Memory, u8, Option<Who>), snapshot::ByVerdict);
+fn group_key(g: &snapshot::Group) -> GroupKey<'_> {
+    let victim = g.victim.as_ref().map(process_key);
+    (&g.road, &g.reclaimer, &g.memory, g.order, victim)
+}
 
-/// The groups of the window: the difference, with what the hooks can't tell made unknown.
-pub(crate) fn rows(measured: Measured, first: Option<&Snapshot>, last: &Snapshot) -> Vec<Row> {
-    let key = |g: &snapshot::Group| (g.reclaimer as u8, g.memory as u8, g.order);
+/// A group of the window, and its counts.
+pub(crate) type GroupRow = (GroupName, snapshot::ByVerdict);
+
+/// The name of a group, as far as the hooks show it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct GroupName {
+    pub(crate) road: Word<Road>,
+    pub(crate) reclaimer: Word<Reclaimer>,
+    pub(crate) memory: Word<Memory>,
+    pub(crate) order: u8,
+    pub(crate) victim: Option<Who>,
+}
+
+/// The groups of the window: the difference, where unknown replaces what the hooks cannot show.
+pub(crate) fn rows(measured: Measured, first: Option<&Snapshot>, last: &Snapshot) -> Vec<GroupRow> {
     let before: BTreeMap<_, _> = first
         .iter()
         .flat_map(|s| &s.groups)
-        .map(|(g, counts)| ((key(g), g.victim.as_ref().map(process_key)), counts))
+        .map(|(g, counts)| (group_key(g), counts))
         .collect();
     let mut rows: BTreeMap<_, snapshot::ByVerdict> = BTreeMap::new();
     for (g, counts) in &last.groups {
-        let earlier = before.get(&(key(g), g.victim.as_ref().map(process_key)));
+        let earlier = before.get(&group_key(g));
         let victim = g
             .victim
             .as_ref()
             .filter(|_| measured.by(Hook::UnmapOne))
             .map(Who::from);
         let row = rows
-            .entry((measured.reclaimer(g.reclaimer), g.memory, g.order, victim))
+            .entry(GroupName {
+                road: g.road.clone(),
+                reclaimer: match g.reclaimer.known() {
+                    Some(said) => measured.reclaimer(said).into(),
+                    None => g.reclaimer.clone(),
+                },
+                memory: g.memory.clone(),
+                order: g.order,
+                victim,
+            })
             .or_default();
         for verdict in Verdict::ALL {
             let i = verdict as usize;
@@ -111,7 +144,18 @@ pub(crate) fn rows(measured: Measured, first: Option<&Snapshot>, last: &Snapshot
     rows.into_iter().collect()
 }
 
-/// [`Counts::add`] that can't overflow, whatever a file says.
+/// The rows of reclaim alone, which partition all its unmaps.
+pub(crate) fn reclaim_rows(
+    measured: Measured,
+    first: Option<&Snapshot>,
+    last: &Snapshot,
+) -> Vec<GroupRow> {
+    let mut rows = rows(measured, first, last);
+    rows.retain(|(name, _)| name.road == Road::Reclaim);
+    rows
+}
+
+/// [`Counts::add`] that saturates, whatever a file says.
 fn add(to: &mut Counts, from: &Counts) {
     to.folios = to.folios.saturating_add(from.folios);
     to.pages = to.pages.saturating_add(from.pages);
@@ -120,17 +164,17 @@ fn add(to: &mut Counts, from: &Counts) {
     to.unmap_ns = to.unmap_ns.saturating_add(from.unmap_ns);
 }
 
-/// All rows of one verdict.
-pub(crate) fn total(rows: &[Row], verdict: Verdict) -> Counts {
+/// All rows of reclaim with one verdict.
+pub(crate) fn total(rows: &[GroupRow], verdict: Verdict) -> Counts {
     let mut sum = Counts::default();
-    for (_, counts) in rows {
+    for (_, counts) in rows.iter().filter(|(name, _)| name.road == Road::Reclaim) {
         add(&mut sum, &counts[verdict as usize]);
     }
     sum
 }
 
-/// All rows, by verdict and in all.
-pub(crate) fn unmaps(measured: Measured, rows: &[Row]) -> Unmaps {
+/// The totals of all rows, by verdict and overall.
+pub(crate) fn unmaps(measured: Measured, rows: &[GroupRow]) -> Unmaps {
     let mut all = Tally::default();
     let mut by_verdict = ByVerdict::default();
     for verdict in Verdict::ALL {
@@ -155,7 +199,7 @@ pub(crate) fn unmaps(measured: Measured, rows: &[Row]) -> Unmaps {
 }
 
 /// Notifier calls and their time.
-pub(crate) fn notifier(measured: Measured, rows: &[Row]) -> Notifier {
+pub(crate) fn notifier(measured: Measured, rows: &[GroupRow]) -> Notifier {
     if !(measured.by(Hook::Unmap) && measured.by(Hook::NotifierStart)) {
         return Notifier::default();
     }
@@ -175,14 +219,15 @@ pub(crate) fn notifier(measured: Measured, rows: &[Row]) -> Notifier {
     }
 }
 
-fn groups(measured: Measured, rows: &[Row]) -> Vec<Group> {
+fn groups(measured: Measured, rows: &[GroupRow]) -> Vec<Group> {
     let mut groups: Vec<Group> = rows
         .iter()
-        .map(|((reclaimer, memory, order, victim), counts)| Group {
-            reclaimer: reclaimer.name().to_owned(),
-            memory: memory.name().to_owned(),
-            order: *order,
-            victim: victim.clone(),
+        .map(|(name, counts)| Group {
+            road: name.road.clone(),
+            reclaimer: name.reclaimer.clone(),
+            memory: name.memory.clone(),
+            order: name.order,
+            victim: name.victim.clone(),
             by_verdict: Verdict::ALL
                 .into_iter()
                 .map(|v| (v, counts[v as usize]))
@@ -204,7 +249,7 @@ fn groups(measured: Measured, rows: &[Row]) -> Vec<Group> {
             }),
         })
         .collect();
-    // Stable: what is equal stays in the rows' order.
+    // Stable: equals stay in the order of the rows.
     groups.sort_by_key(|g| std::cmp::Reverse((g.futile().pages, g.total().pages)));
     groups
 }

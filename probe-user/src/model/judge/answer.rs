@@ -1,131 +1,113 @@
-//! One sentence: is reclaim wasting work on pinned memory here?
+//! Judges whether reclaim is wasting work on pinned memory, in one or two sentences.
 
 use probe_ebpf::{Hook, Verdict};
 
-use super::digest::{Facts, name, reclaimer, sentence};
+use super::digest::{Digest, circumstance, name, sentence};
 use crate::model::{
     capture::{Answer, AnswerWord, Capture},
+    tables::Share,
     wording,
 };
 
 /// Fewer unmaps than this are a moment, not a pattern: reclaim takes folios in batches of 32
 /// (SWAP_CLUSTER_MAX), and this is two of them.
 pub(super) const FEW_UNMAPS: u64 = 64;
-/// From here on the share of futile unmaps is a waste: one unmap in twenty.
+/// The share of futile unmaps from which they are a waste: one unmap in twenty.
 pub(super) const WASTE_SHARE: f64 = 0.05;
-/// From here on their rate is a waste whatever their share: at 10 µs each, 1 % of a CPU.
+/// The rate of futile unmaps from which they are a waste whatever their share: at 10 µs each,
+/// 1 % of a CPU.
 pub(super) const WASTE_PER_SECOND: f64 = 1000.0;
 
 /// The answer that a capture gives.
 pub fn answer(capture: &Capture) -> Answer {
-    let facts = Facts::new(capture);
-    let (word, text) = judge(&facts);
+    let digest = Digest::new(capture);
+    let (word, text) = judge(&digest);
     Answer { word, text }
 }
 
-/// Whether so many futile unmaps are a waste.
-pub(crate) fn is_waste(facts: &Facts<'_>, futile: u64) -> bool {
-    let seconds = facts.capture.window.seconds;
-    facts.total >= FEW_UNMAPS
-        && (futile as f64 >= WASTE_SHARE * facts.total as f64
+/// Whether this number of futile unmaps is a waste.
+pub(super) fn is_waste(digest: &Digest<'_>, futile: u64) -> bool {
+    let seconds = digest.capture.window.seconds;
+    digest.total >= FEW_UNMAPS
+        && (futile as f64 >= WASTE_SHARE * digest.total as f64
             || (seconds >= 1.0 && futile as f64 / seconds >= WASTE_PER_SECOND))
 }
 
-fn judge(facts: &Facts<'_>) -> (AnswerWord, String) {
-    let span = wording::span(facts.capture.window.seconds);
-    if facts.capture.unmaps.total.is_none() {
-        let gap = facts.capture.not_measured.first();
+fn judge(digest: &Digest<'_>) -> (AnswerWord, String) {
+    let span = wording::span(digest.capture.window.seconds);
+    if digest.capture.unmaps.total.is_none() {
+        let gap = digest.capture.not_measured.first();
         let why = gap.map_or_else(String::new, |gap| format!(" ({})", gap.why));
-        return (
-            AnswerWord::CantTell,
-            format!("Can't tell: unmaps are not seen here{why}."),
-        );
+        let text = format!("No answer: unmaps cannot be observed here{why}.");
+        return (AnswerWord::CantTell, text);
     }
-    if facts.total == 0 {
-        return (
-            AnswerWord::CantTell,
-            format!(
-                "Can't tell: reclaim unmapped nothing in these {span}. That is not the same as \
-                 no problem: there was nothing to see."
-            ),
+    if digest.total == 0 {
+        let text = format!(
+            "No answer: reclaim unmapped nothing in {span}. That does not rule out a problem: \
+             there was nothing to observe."
         );
+        return (AnswerWord::CantTell, text);
     }
-    // With shrink_list every undecided unmap is one that wasn't examined; without it they are
-    // those without excess references.
-    let undecided = facts.folios(Verdict::Undecided);
-    let unseen = facts.measured.by(Hook::ShrinkList) && undecided > facts.total / 2;
+    // With shrink_list, an undecided unmap is one that was not examined. Without it, unmaps
+    // without excess references are undecided.
+    let undecided = digest.folios(Verdict::Undecided);
+    let unseen = digest.measured.by(Hook::ShrinkList) && undecided > digest.total / 2;
     let of = format!(
-        "{} of {}",
-        wording::count(facts.futile),
-        wording::counted(facts.total, "unmap")
+        "{} of {} ({}) {} futile, {}",
+        wording::count(digest.futile),
+        wording::counted(digest.total, "unmap"),
+        Share::of(digest.futile, digest.total),
+        if digest.futile == 1 { "was" } else { "were" },
+        cause(digest),
     );
-    if is_waste(facts, facts.futile) {
-        let lead = if facts.pinned == 0 {
-            "Yes, but not for pins"
-        } else if is_waste(facts, facts.pinned) || facts.pinned >= facts.referenced {
-            "Yes"
+    if is_waste(digest, digest.futile) {
+        let lead = if digest.pinned == 0 {
+            "Reclaim is wasting work, but not on pins"
+        } else if is_waste(digest, digest.pinned) || digest.pinned >= digest.referenced {
+            "Reclaim is wasting work"
         } else {
-            "Yes, but mostly not for pins"
+            "Reclaim is wasting work, mostly not on pins"
         };
-        let share = wording::share(facts.futile, facts.total);
-        let cause = cause(facts);
-        return (
-            AnswerWord::Yes,
-            format!(
-                "{lead}: {of} ({share}) were in vain, {cause}.{}",
-                who(facts)
-            ),
-        );
+        return (AnswerWord::Yes, format!("{lead}: {of}.{}", who(digest)));
     }
     if unseen {
-        return (
-            AnswerWord::CantTell,
-            format!(
-                "Can't tell: {} of {} could not be judged.",
-                wording::count(undecided),
-                wording::counted(facts.total, "unmap")
-            ),
+        let text = format!(
+            "No answer: {} of {} could not be judged.",
+            wording::count(undecided),
+            wording::counted(digest.total, "unmap")
         );
+        return (AnswerWord::CantTell, text);
     }
-    match (facts.futile, facts.total) {
+    let unmaps = wording::counted(digest.total, "unmap");
+    match (digest.futile, digest.total) {
         (0, 1) => (
             AnswerWord::No,
-            "No, as far as one unmap shows: it was not in vain.".to_owned(),
+            "No waste seen, but in one unmap only: it was not futile.".to_owned(),
         ),
         (0, total) if total < FEW_UNMAPS => (
             AnswerWord::No,
-            format!("No, as far as {total} unmaps show: none of them was in vain."),
+            format!("No waste seen, but in {unmaps} only: none of them was futile."),
         ),
-        (0, total) => (
+        (0, _) => (
             AnswerWord::No,
-            format!(
-                "No: none of {} was in vain in these {span}.",
-                wording::counted(total, "unmap")
-            ),
+            format!("Reclaim is not wasting work: none of {unmaps} in {span} was futile."),
         ),
-        (futile, total) => {
+        (_, total) => {
             let few = if total < FEW_UNMAPS {
-                ". That is too few to judge by"
+                " These are too few unmaps to judge by."
             } else {
                 ""
             };
-            (
-                AnswerWord::Barely,
-                format!(
-                    "Barely: {of} ({}) {} in vain, {}{few}.",
-                    wording::share(futile, total),
-                    if futile == 1 { "was" } else { "were" },
-                    cause(facts)
-                ),
-            )
+            let text = format!("Reclaim wastes little work: {of}.{few}");
+            (AnswerWord::Barely, text)
         }
     }
 }
 
-/// What the futile unmaps hit.
-fn cause(facts: &Facts<'_>) -> String {
-    let pinned = facts.pinned_word();
-    match (facts.pinned, facts.referenced) {
+/// The kind of memory that futile unmaps hit.
+fn cause(digest: &Digest<'_>) -> String {
+    let pinned = digest.pinned_word();
+    match (digest.pinned, digest.referenced) {
         (_, 0) => format!("on {pinned} memory"),
         (0, _) => "on memory that is referenced but not pinned".to_owned(),
         (p, r) => format!(
@@ -136,14 +118,14 @@ fn cause(facts: &Facts<'_>) -> String {
     }
 }
 
-/// Whose memory it was and who reclaimed it.
-fn who(facts: &Facts<'_>) -> String {
-    let victim = facts
+/// The process that had mapped most of the memory, and the reclaimer of most of it.
+fn who(digest: &Digest<'_>) -> String {
+    let victim = digest
         .top_victim(|g| g.futile().folios)
-        .map(|top| format!("{} had been mapped by {}", top.quantity(), name(top.of)));
-    let by = facts
+        .map(|top| format!("{} were mapped by {}", top.quantity(), name(top.of)));
+    let by = digest
         .top_reclaimer()
-        .map(|top| format!("{} fell to {}", top.quantity(), reclaimer(top.of)));
+        .map(|top| format!("{} happened {}", top.quantity(), circumstance(top.of)));
     match (victim, by) {
         (Some(victim), Some(by)) => format!(" {}; {by}.", sentence(&victim)),
         (Some(one), None) | (None, Some(one)) => format!(" {}.", sentence(&one)),

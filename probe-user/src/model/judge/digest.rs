@@ -1,36 +1,39 @@
-//! What the answer and the findings both ask of a capture.
+//! What several rules ask of a capture, gathered once.
 
 use std::collections::BTreeMap;
 
 use probe_ebpf::{Hook, Reclaimer, Verdict};
 
-use crate::model::{
-    capture::{Capture, Group, Tally, Who, sum},
-    measured::Measured,
-    wording,
+use crate::{
+    model::{
+        capture::{Capture, Group, Tally, Who, sum},
+        measured::Measured,
+        wording,
+    },
+    words::Word,
 };
 
-/// A capture and what is asked of it over and over.
-pub(crate) struct Facts<'a> {
-    /// The capture; its answer and findings aren't there yet.
+/// A capture and the sums that rules use.
+pub(crate) struct Digest<'a> {
+    /// The capture, still without its answer and findings.
     pub(crate) capture: &'a Capture,
-    /// Which hooks were active.
+    /// The hooks that were active.
     pub(crate) measured: Measured,
     /// All unmaps.
     pub(crate) total: u64,
-    /// Futile ones.
+    /// Futile unmaps.
     pub(crate) futile: u64,
-    /// Futile ones of pinned folios.
+    /// Futile unmaps of pinned folios.
     pub(crate) pinned: u64,
-    /// Futile ones of folios referenced otherwise.
+    /// Futile unmaps of folios that are referenced but not pinned.
     pub(crate) referenced: u64,
 }
 
-/// The largest part of something, and whose it is.
+/// The largest part of a whole, and its owner.
 pub(crate) struct Top<T> {
-    /// Whose it is.
+    /// The owner.
     pub(crate) of: T,
-    /// Its size.
+    /// The size of the part.
     pub(crate) part: u64,
     /// The size of the whole.
     pub(crate) whole: u64,
@@ -52,12 +55,10 @@ impl<T> Top<T> {
     }
 }
 
-impl<'a> Facts<'a> {
+impl<'a> Digest<'a> {
     pub(crate) fn new(capture: &'a Capture) -> Self {
-        let (pinned, referenced) = (
-            folios(capture, Verdict::FutilePinned),
-            folios(capture, Verdict::FutileReferenced),
-        );
+        let pinned = folios(capture, Verdict::FutilePinned);
+        let referenced = folios(capture, Verdict::FutileReferenced);
         Self {
             capture,
             measured: Measured::new(&capture.hooks),
@@ -73,12 +74,12 @@ impl<'a> Facts<'a> {
         folios(self.capture, verdict)
     }
 
-    /// The groups.
+    /// The groups of reclaim.
     pub(crate) fn groups(&self) -> impl Iterator<Item = &'a Group> {
-        self.capture.groups.iter().flatten()
+        self.capture.reclaim_groups()
     }
 
-    /// The tally of `verdict` in the groups that `select` takes.
+    /// The tally of `verdict` in the groups that `select` accepts.
     pub(crate) fn tally(&self, verdict: Verdict, select: impl Fn(&Group) -> bool) -> Tally {
         sum(self
             .groups()
@@ -87,12 +88,12 @@ impl<'a> Facts<'a> {
             .copied())
     }
 
-    /// Futile folios of the groups that `select` takes.
+    /// Futile folios of the groups that `select` accepts.
     pub(crate) fn futile_in(&self, select: impl Fn(&Group) -> bool) -> u64 {
         sum(self.groups().filter(|g| select(g)).map(Group::futile)).folios
     }
 
-    /// The process under which most of the folios of `part` count.
+    /// The process under which most of the folios counted by `part` are.
     pub(crate) fn top_victim(&self, part: impl Fn(&Group) -> u64) -> Option<Top<&'a Who>> {
         if !self.measured.by(Hook::UnmapOne) {
             return None;
@@ -108,24 +109,22 @@ impl<'a> Facts<'a> {
         })
     }
 
-    /// The reclaimer under which most of the futile folios count.
-    pub(crate) fn top_reclaimer(&self) -> Option<Top<&'a str>> {
-        let top = top(self
-            .groups()
-            .map(|g| (g.reclaimer.as_str(), g.futile().folios)))?;
-        (top.of != Reclaimer::Unknown.name()).then_some(top)
+    /// The reclaimer of most of the futile folios.
+    pub(crate) fn top_reclaimer(&self) -> Option<Top<&'a Word<Reclaimer>>> {
+        let top = top(self.groups().map(|g| (&g.reclaimer, g.futile().folios)))?;
+        (*top.of != Reclaimer::Unknown).then_some(top)
     }
 
-    /// `pinned`, or `maybe pinned` where small folios make it a guess.
+    /// `pinned`, or `probably pinned` where small folios make it a guess.
     pub(crate) fn pinned_word(&self) -> &'static str {
         match self.capture.accuracy.maybe_pinned_folios {
             0 => "pinned",
-            guesses if guesses < self.pinned => "pinned or maybe pinned",
-            _ => "maybe pinned",
+            guesses if guesses < self.pinned => "pinned or probably pinned",
+            _ => "probably pinned",
         }
     }
 
-    /// `(51 a second)` with a blank before it, or nothing.
+    /// `, 51 a second`, or nothing without a duration.
     pub(crate) fn rate(&self, n: u64) -> String {
         wording::per_second(n, self.capture.window.seconds)
             .map(|rate| format!(", {rate}"))
@@ -143,7 +142,7 @@ fn folios(capture: &Capture, verdict: Verdict) -> u64 {
         .map_or(0, |t| t.folios)
 }
 
-/// The key with the largest sum, the first of equals.
+/// The key with the largest sum; of equal sums, the first key.
 fn top<K: Ord + Copy>(parts: impl Iterator<Item = (K, u64)>) -> Option<Top<K>> {
     let mut sums: BTreeMap<K, u64> = BTreeMap::new();
     for (key, n) in parts {
@@ -165,19 +164,28 @@ pub(crate) fn name(who: &Who) -> String {
     }
 }
 
-/// A reclaimer as people call it.
-pub(crate) fn reclaimer(word: &str) -> &str {
-    match word {
-        "direct" => "direct reclaim",
-        "memcg" => "reclaim at a cgroup's limit",
-        "proactive" => "memory.reclaim",
-        "madvise" => "MADV_PAGEOUT",
-        "damon" => "DAMON",
-        other => other,
+/// A reclaimer in prose.
+pub(crate) fn reclaimer(word: &Word<Reclaimer>) -> &str {
+    match word.known() {
+        Some(Reclaimer::Direct) => "direct reclaim",
+        Some(Reclaimer::Memcg) => "reclaim at a cgroup's limit",
+        Some(Reclaimer::Proactive) => "memory.reclaim",
+        Some(Reclaimer::Madvise) => "MADV_PAGEOUT",
+        Some(Reclaimer::Damon) => "DAMON",
+        _ => word.as_str(),
     }
 }
 
-/// With its first letter large.
+/// Under what circumstances a reclaimer works: `during memory.reclaim`.
+pub(crate) fn circumstance(word: &Word<Reclaimer>) -> String {
+    match word.known() {
+        Some(Reclaimer::Kswapd | Reclaimer::Damon) | None => format!("by {}", reclaimer(word)),
+        Some(Reclaimer::Memcg) => "at a cgroup's limit".to_owned(),
+        Some(_) => format!("during {}", reclaimer(word)),
+    }
+}
+
+/// `text` with its first letter in upper case.
 pub(crate) fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     chars

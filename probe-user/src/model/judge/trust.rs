@@ -1,23 +1,25 @@
-//! Findings on how far the numbers can be trusted.
+//! Findings and sentences on how far the numbers can be trusted.
 
 use probe_ebpf::{Hook, Verdict};
 
-use super::{answer::FEW_UNMAPS, digest::Facts, rules};
+use super::{answer::FEW_UNMAPS, digest::Digest};
 use crate::{
     model::{
-        capture::{Finding, Severity},
+        capture::{Capture, Finding, Severity},
         wording,
     },
     snapshot::{Attach, HookState, LostCounts},
 };
 
-/// Losses beyond this part of all unmaps may change the answers: 1 %.
+/// The share of all unmaps from which losses may change the answers: 1 %.
 const LOSS_SHARE: f64 = 0.01;
+/// The references of one pin on a small folio (GUP_PIN_COUNTING_BIAS).
+const PIN: f64 = 1024.0;
 
 /// Runs the rules.
-pub(crate) fn findings(facts: &Facts<'_>) -> Vec<Finding> {
-    let rules: [fn(&Facts<'_>) -> Option<Finding>; 7] = [
-        maybe_pinned,
+pub(super) fn findings(digest: &Digest<'_>) -> Vec<Finding> {
+    let rules: [fn(&Digest<'_>) -> Option<Finding>; 7] = [
+        probably_pinned,
         undecided,
         lost_keys,
         lost_events,
@@ -25,61 +27,67 @@ pub(crate) fn findings(facts: &Facts<'_>) -> Vec<Finding> {
         unreadable,
         hook_missing,
     ];
-    rules.into_iter().filter_map(|rule| rule(facts)).collect()
+    rules.into_iter().filter_map(|rule| rule(digest)).collect()
 }
 
 /// A warning from 1 % of all unmaps on.
-fn by_share(facts: &Facts<'_>, n: u64) -> Severity {
-    if n >= FEW_UNMAPS && n as f64 >= LOSS_SHARE * facts.total as f64 {
+fn by_share(digest: &Digest<'_>, n: u64) -> Severity {
+    if n >= FEW_UNMAPS && n as f64 >= LOSS_SHARE * digest.total as f64 {
         Severity::Warning
     } else {
         Severity::Info
     }
 }
 
-fn maybe_pinned(facts: &Facts<'_>) -> Option<Finding> {
-    let guesses = facts.capture.accuracy.maybe_pinned_folios;
+/// Whether every futile folio had at least the references of one pin too many.
+fn whole_pins(digest: &Digest<'_>) -> bool {
+    let excess = digest.capture.histograms.excess_references.as_ref();
+    digest.measured.by(Hook::Unmap) && excess.and_then(|h| h.min).is_some_and(|min| min.0 >= PIN)
+}
+
+fn probably_pinned(digest: &Digest<'_>) -> Option<Finding> {
+    let guesses = digest.capture.accuracy.maybe_pinned_folios;
     if guesses == 0 {
         return None;
     }
-    let (text, advice) = if rules::whole_pins(facts) {
+    let (text, advice) = if whole_pins(digest) {
         (
-            "Every futile folio had 1,024 references or more beyond those that reclaim accounts \
+            "every futile folio had at least 1,024 references beyond those that reclaim accounts \
              for",
-            "One pin counts 1,024, so pins are all but certain.",
+            "One pin counts as 1,024 references, so pins are all but certain.",
         )
     } else {
         (
-            "The kernel takes a small folio for pinned from 1,024 references on",
+            "the kernel considers a small folio pinned from 1,024 references on",
             "The kernel decides by the same guess. A small folio with very many plain references \
-             looks pinned as well; large folios count their pins exactly.",
+             looks pinned as well. Large folios count their pins exactly.",
         )
     };
     Some(Finding::new(
         "maybe-pinned",
         Severity::Info,
         format!(
-            "{text}: \"pinned\" is a guess for {} of small folios.",
+            "\"Pinned\" is a guess for {} of small folios: {text}.",
             wording::counted(guesses, "unmap")
         ),
         advice,
     ))
 }
 
-fn undecided(facts: &Facts<'_>) -> Option<Finding> {
-    let n = facts.folios(Verdict::Undecided);
+fn undecided(digest: &Digest<'_>) -> Option<Finding> {
+    let n = digest.folios(Verdict::Undecided);
     if n == 0 {
         return None;
     }
-    let (severity, why) = if facts.measured.by(Hook::ShrinkList) {
+    let (severity, why) = if digest.measured.by(Hook::ShrinkList) {
         (
-            by_share(facts, n),
-            "a probe that it takes didn't run, or the folio couldn't be read",
+            by_share(digest, n),
+            "a probe that the verdict needs did not run, or the folio could not be read",
         )
     } else {
         (
             Severity::Info,
-            "without hook shrink_list nothing tells what became of the folio",
+            "without hook shrink_list nothing shows what became of the folio",
         )
     };
     Some(Finding::new(
@@ -90,20 +98,20 @@ fn undecided(facts: &Facts<'_>) -> Option<Finding> {
     ))
 }
 
-/// What each map's losses mean.
+/// What the losses of each map mean.
 fn losses(lost: &LostCounts) -> Vec<String> {
     [
         (
             lost.tasks,
             "reclaim call",
-            "whose unmaps aren't counted at all",
+            "whose unmaps are not counted at all",
         ),
         (lost.groups, "unmap", "missing from groups and totals"),
         (lost.victims, "mapping", "missing from the victims"),
         (
             lost.mappings,
             "mapping",
-            "beyond what one folio may have, missing from the victims",
+            "beyond the limit for one folio, missing from the victims",
         ),
         (lost.folios, "unmap", "missing from unmaps per folio"),
         (lost.subscribers, "notifier call", "without a subscriber"),
@@ -114,109 +122,88 @@ fn losses(lost: &LostCounts) -> Vec<String> {
     .collect()
 }
 
-fn lost_keys(facts: &Facts<'_>) -> Option<Finding> {
-    let lost = &facts.capture.lost;
+fn lost_keys(digest: &Digest<'_>) -> Option<Finding> {
+    let lost = &digest.capture.lost;
     if lost.keys == 0 {
         return None;
     }
-    // A capture of another version may give the sum alone.
+    // A capture of another version may have the sum alone.
     let mut what = losses(&lost.by_map).join("; ");
     if what.is_empty() {
-        what = format!(
-            "{} had no room in a map",
-            wording::counted(lost.keys, "key")
-        );
+        what = format!("no room for {}", wording::counted(lost.keys, "key"));
     }
     let severity = if lost.by_map.tasks > 0 || lost.by_map.groups > 0 {
         Severity::Warning
     } else {
-        by_share(facts, lost.keys)
+        by_share(digest, lost.keys)
     };
     Some(Finding::new(
         "lost-keys",
         severity,
         format!("Maps were full: {what}."),
-        "What is shown is right and incomplete: read these counts as \"at least\".",
+        "The counts shown are correct but incomplete: read them as \"at least\".",
     ))
 }
 
-fn lost_events(facts: &Facts<'_>) -> Option<Finding> {
-    let lost = facts.capture.lost.events;
+fn lost_events(digest: &Digest<'_>) -> Option<Finding> {
+    let lost = digest.capture.lost.events;
     (lost > 0).then(|| {
         Finding::new(
             "lost-events",
             Severity::Info,
-            format!("{} found the buffer full.", wording::counted(lost, "event")),
-            "Only the list of single events is incomplete: no counter depends on them.",
+            format!(
+                "{} found the ring buffer full.",
+                wording::counted(lost, "event")
+            ),
+            "Only the list of individual events is incomplete: no counter depends on it.",
         )
     })
 }
 
-fn missed(facts: &Facts<'_>) -> Option<Finding> {
-    let hooks: Vec<String> = facts
-        .capture
-        .hooks
+fn missed(digest: &Digest<'_>) -> Option<Finding> {
+    let missed = |row: &crate::snapshot::HookStatus| row.missed.filter(|n| *n > 0);
+    let hooks = &digest.capture.hooks;
+    let worst = hooks.iter().filter_map(missed).max()?;
+    let named: Vec<String> = hooks
         .iter()
-        .filter_map(|row| {
-            let n = row.missed.filter(|n| *n > 0)?;
-            Some(format!("{} {}", row.name, wording::count(n)))
-        })
+        .filter_map(|row| Some(format!("{} {}", row.name, wording::count(missed(row)?))))
         .collect();
-    if hooks.is_empty() {
-        return None;
-    }
-    let worst = facts
-        .capture
-        .hooks
+    let kretprobes = hooks
         .iter()
-        .filter_map(|row| row.missed)
-        .max()
-        .unwrap_or(0);
-    let kretprobes = facts
-        .capture
-        .hooks
-        .iter()
-        .any(|row| row.attach == Some(Attach::Kprobe) && row.missed.is_some_and(|n| n > 0));
+        .any(|row| row.attach == Some(Attach::Kprobe) && missed(row).is_some());
     let hint = if kretprobes {
-        " kretprobes are skipped when too many calls are open at a time; BTF trampolines (fentry) \
-         are not."
+        " The kernel skips kretprobes when too many calls are open at once; BTF trampolines \
+         (fentry) have no such limit."
     } else {
         ""
     };
     Some(Finding::new(
         "missed",
-        by_share(facts, worst),
-        format!("Calls or returns went unseen: {}.", hooks.join(", ")),
-        format!("What they would have told is not counted, or undecided.{hint}"),
+        by_share(digest, worst),
+        format!("Hooks missed calls or returns: {}.", named.join(", ")),
+        format!("What they would have shown is not counted, or undecided.{hint}"),
     ))
 }
 
-fn unreadable(facts: &Facts<'_>) -> Option<Finding> {
-    let reads = facts.capture.lost.by_map.reads;
+fn unreadable(digest: &Digest<'_>) -> Option<Finding> {
+    let reads = digest.capture.lost.by_map.reads;
     (reads > 0).then(|| {
         Finding::new(
             "unreadable",
-            by_share(facts, reads),
-            format!(
-                "Kernel memory could not be read {}.",
-                if reads == 1 {
-                    "once".to_owned()
-                } else {
-                    format!("{} times", wording::count(reads))
-                }
-            ),
-            "What it belonged to is unknown or undecided. If this repeats, please report it with \
-             the kernel's version.",
+            by_share(digest, reads),
+            format!("Kernel memory could not be read {}.", wording::times(reads)),
+            "The folios concerned are unknown or undecided. If this repeats, please report it \
+             with the kernel's version.",
         )
     })
 }
 
-fn hook_missing(facts: &Facts<'_>) -> Option<Finding> {
+fn hook_missing(digest: &Digest<'_>) -> Option<Finding> {
     let missing: Vec<_> = Hook::ALL
         .into_iter()
         .filter(|hook| hook.entry().usually_absent.is_none())
         .filter_map(|hook| {
-            facts
+            digest
                 .capture
                 .hooks
                 .iter()
@@ -247,7 +234,87 @@ fn hook_missing(facts: &Facts<'_>) -> Option<Finding> {
             },
             names.join(", ")
         ),
-        "What depends on them is shown as \"-\", never as 0; what is missing or weaker stands \
-         below. pinscope doctor tells hook by hook what can be done.",
+        "What depends on them is shown as \"-\", never as 0, and is listed below as not measured \
+         or on weaker evidence. pinscope doctor shows what can be done, hook by hook.",
     ))
+}
+
+/// How far the numbers can be trusted, and what pinscope itself cost: one paragraph each.
+pub fn reliability(capture: &Capture) -> Vec<String> {
+    let lost = &capture.lost;
+    let mut text = if lost.keys == 0 && lost.events == 0 {
+        "No data was dropped.".to_owned()
+    } else {
+        format!(
+            "Dropped, because maps or buffers were full: {}, {}.",
+            wording::counted(lost.keys, "key"),
+            wording::counted(lost.events, "event")
+        )
+    };
+    let known: Vec<u64> = capture.hooks.iter().filter_map(|h| h.missed).collect();
+    let missed = known.iter().fold(0u64, |a, b| a.saturating_add(*b));
+    text.push_str(&match (known.is_empty(), missed) {
+        (true, _) => " Missed calls cannot be detected here.".to_owned(),
+        (_, 0) => " No missed calls detected.".to_owned(),
+        (_, 1) => " One call or return was missed.".to_owned(),
+        (_, n) => format!(" {} calls or returns were missed.", wording::count(n)),
+    });
+    if capture.in_flight > 0 && capture.unmaps.total.is_some() {
+        text.push_str(&match capture.in_flight {
+            1 => " At the end one task was inside reclaim: the folio it was unmapping is not \
+                  counted."
+                .to_owned(),
+            n => format!(
+                " At the end {} tasks were inside reclaim: the folios they were unmapping are \
+                 not counted.",
+                wording::count(n)
+            ),
+        });
+    }
+    let histogram = capture.histograms.unmap_seconds.as_ref();
+    if histogram.is_some_and(|h| h.count > 0) {
+        text.push_str(&format!(
+            " Percentiles are accurate to {:.1} %.",
+            capture.accuracy.histogram_relative_error * 100.0
+        ));
+    }
+    let mut texts = vec![text];
+    let cost = cost(capture);
+    if !cost.is_empty() {
+        texts.push(format!("pinscope itself: {cost}."));
+    }
+    texts
+}
+
+fn cost(capture: &Capture) -> String {
+    let c = &capture.cost;
+    let mut parts = Vec::new();
+    if let Some(bpf) = c.bpf_seconds {
+        let runs = c
+            .bpf_runs
+            .map(|n| format!(" ({})", wording::counted(n, "run")))
+            .unwrap_or_default();
+        let seconds = capture.window.seconds;
+        let share = if seconds > 0.0 {
+            format!(", {} of one CPU", wording::percent(bpf / seconds))
+        } else {
+            String::new()
+        };
+        parts.push(format!(
+            "{} in its BPF programs{runs}{share}",
+            wording::duration(bpf)
+        ));
+    }
+    if let Some(cpu) = c.cpu_seconds {
+        let besides = if c.bpf_seconds.is_some() {
+            "of process CPU time"
+        } else {
+            "of process CPU time (its BPF programs are timed only on request)"
+        };
+        parts.push(format!("{} {besides}", wording::duration(cpu)));
+    }
+    if let Some(rss) = c.rss_bytes {
+        parts.push(format!("{} of memory", wording::bytes(rss)));
+    }
+    parts.join("; ")
 }

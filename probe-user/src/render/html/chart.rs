@@ -1,9 +1,16 @@
-//! Charts as inline SVG. Each has a title and a description; the numbers stand in tables too.
+//! Charts as inline SVG. Each has a title and a description; tables give the numbers too.
 
 use maud::{Markup, html};
-use probe_ebpf::hist;
 
-use crate::model::{HistogramReport, Interval, Unit, wording};
+use crate::model::{
+    HistogramReport, Interval,
+    tables::{
+        BinRow, Share,
+        bins::{ROWS, bins},
+        distributions::{percentiles, value},
+    },
+    wording,
+};
 
 const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 150.0;
@@ -13,46 +20,31 @@ const BOTTOM: f64 = 22.0;
 const TOP: f64 = 16.0;
 
 /// A share as a bar, at most 100 units wide.
-pub(super) fn share(part: u64, whole: u64, bad: bool) -> Markup {
-    let width = if whole == 0 {
-        0.0
-    } else {
-        100.0 * part as f64 / whole as f64
-    };
+pub(super) fn share(share: Share, bad: bool) -> Markup {
+    let width = 100.0 * share.ratio().unwrap_or(0.0);
     html! {
         svg viewBox="0 0 100 8" preserveAspectRatio="none" role="img" style="width:8rem;height:.7rem" {
-            title { (wording::share(part, whole)) }
+            title { (share) }
             rect class="axis" x="0" y="7.6" width="100" height=".4" {}
             rect class=(if bad { "bar2" } else { "bar" }) x="0" y="0" height="8" width=(px(width)) {}
         }
     }
 }
 
-/// A histogram by powers of two, with its percentiles marked.
+/// A histogram with the bins of every renderer, and its percentiles marked.
 pub(super) fn histogram(h: &HistogramReport) -> Markup {
-    let mut rows = [0u64; 65];
-    for &(upper, n) in &h.buckets {
-        let row = &mut rows[(64 - h.unit.raw(upper).leading_zeros()) as usize];
-        *row = row.saturating_add(n);
-    }
-    let first = rows.iter().position(|n| *n > 0).unwrap_or(0);
-    let last = rows.iter().rposition(|n| *n > 0).unwrap_or(0);
-    let most = rows.iter().copied().max().unwrap_or(0).max(1);
-    let columns = (last - first + 1) as f64;
+    let rows = bins(h, ROWS);
+    let counts = || rows.iter().filter_map(BinRow::bin).map(|bin| bin.count);
+    let most = counts().max().unwrap_or(0).max(1);
     let (room, tall) = (WIDTH - LEFT, HEIGHT - TOP - BOTTOM);
-    let step = room / columns;
+    let step = room / rows.len().max(1) as f64;
     let bar = |n: u64| {
-        // What is there is seen, however small.
+        // A small part must stay visible.
         let share = n as f64 / most as f64 * tall;
         if n > 0 { share.max(1.0) } else { 0.0 }
     };
-    // Values lie evenly within a power of two, drawn on a logarithmic axis.
-    let place = |raw: u64| {
-        let v = raw.max(1) as f64;
-        LEFT + ((v.log2() + 1.0 - first as f64).clamp(0.0, columns)) * step
-    };
-    let labels = (columns as usize).div_ceil(6).max(1);
-    let marks = marks(h, place);
+    let labels = rows.len().div_ceil(6).max(1);
+    let marks = marks(h, |raw| LEFT + place(&rows, raw) * step);
     html! {
         svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" {
             title { "Distribution" }
@@ -60,15 +52,23 @@ pub(super) fn histogram(h: &HistogramReport) -> Markup {
             line class="axis" x1=(LEFT) x2=(WIDTH) y1=(HEIGHT - BOTTOM) y2=(HEIGHT - BOTTOM) {}
             text x=(LEFT - 6.0) y=(TOP + 4.0) text-anchor="end" { (short(most as f64)) }
             text x=(LEFT - 6.0) y=(HEIGHT - BOTTOM) text-anchor="end" { "0" }
-            @for row in first..=last {
-                @let x = LEFT + (row - first) as f64 * step;
-                @let height = bar(rows[row]);
-                rect class="bar" x=(px(x + step * 0.06)) width=(px(step * 0.88))
-                    y=(px(HEIGHT - BOTTOM - height)) height=(px(height)) {
-                    title { (range(h.unit, row)) ": " (wording::count(rows[row])) }
-                }
-                @if (row - first) % labels == 0 {
-                    text x=(px(x)) y=(HEIGHT - 7.0) { (value(h.unit, lower(row))) }
+            @for (i, row) in rows.iter().enumerate() {
+                @let x = LEFT + i as f64 * step;
+                @match row {
+                    BinRow::Bin(bin) => {
+                        @let height = bar(bin.count);
+                        rect class="bar" x=(px(x + step * 0.06)) width=(px(step * 0.88))
+                            y=(px(HEIGHT - BOTTOM - height)) height=(px(height)) {
+                            title { (bin.range(h.unit)) ": " (wording::count(bin.count)) }
+                        }
+                        @if i % labels == 0 {
+                            text x=(px(x)) y=(HEIGHT - 7.0) { (bin.from(h.unit)) }
+                        }
+                    }
+                    BinRow::Gap => {
+                        text x=(px(x + step / 2.0)) y=(HEIGHT - BOTTOM - 3.0)
+                            text-anchor="middle" { "…" }
+                    }
                 }
             }
             @for (x, name) in &marks {
@@ -79,11 +79,34 @@ pub(super) fn histogram(h: &HistogramReport) -> Markup {
     }
 }
 
-/// Where the percentiles stand, and their names; those that would lie on one another share a mark.
+/// Where a value lies among the rows, in rows from the left. Within a bin, values are spread
+/// evenly over its logarithm.
+fn place(rows: &[BinRow], raw: u64) -> f64 {
+    let log = |v: u64| (v.max(1) as f64).log2();
+    for (i, bin) in rows
+        .iter()
+        .enumerate()
+        .filter_map(|(i, row)| Some((i, row.bin()?)))
+    {
+        if raw <= bin.upper {
+            let (from, to) = (log(bin.lower), log(bin.upper.saturating_add(1)));
+            let within = if bin.lower == bin.upper {
+                0.5
+            } else {
+                ((log(raw) - from) / (to - from).max(f64::MIN_POSITIVE)).clamp(0.0, 1.0)
+            };
+            return i as f64 + within;
+        }
+    }
+    rows.len() as f64
+}
+
+/// The places and names of the percentiles; those that would overlap share a mark.
 fn marks(h: &HistogramReport, place: impl Fn(u64) -> f64) -> Vec<(f64, String)> {
     const APART: f64 = 30.0;
     let mut marks: Vec<(f64, String)> = Vec::new();
-    for (name, at) in [("p50", h.p50), ("p99", h.p99), ("max", h.max)] {
+    let wanted = percentiles(h).into_iter();
+    for (name, at) in wanted.filter(|(name, _)| ["p50", "p99", "max"].contains(name)) {
         let Some(x) = at.map(|at| place(h.unit.raw(at))) else {
             continue;
         };
@@ -108,7 +131,7 @@ fn anchor(x: f64) -> &'static str {
     }
 }
 
-/// What happened over time: two lines of rates, the second dashed.
+/// Two lines of rates over time, the second one dashed.
 pub(super) fn lines(
     timeline: &[Interval],
     names: [&str; 2],
@@ -135,7 +158,7 @@ pub(super) fn lines(
                     path.push_str(&format!("{verb}{:.1} {:.1} ", x(*t), y(v)));
                     drawing = true;
                 }
-                // What wasn't measured is a gap in the line.
+                // A rate that was not measured is a gap in the line.
                 None => drawing = false,
             }
         }
@@ -144,7 +167,7 @@ pub(super) fn lines(
     html! {
         svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" {
             title { (names[0]) " and " (names[1]) " over time" }
-            desc { "The most is " (short(most)) " a second, over " (wording::span(end)) "." }
+            desc { "At most " (short(most)) " per second, over " (wording::span(end)) "." }
             line class="axis" x1=(LEFT) x2=(WIDTH) y1=(HEIGHT - BOTTOM) y2=(HEIGHT - BOTTOM) {}
             text x=(LEFT - 6.0) y=(TOP + 4.0) text-anchor="end" { (short(most)) }
             text x=(LEFT - 6.0) y=(HEIGHT - BOTTOM) text-anchor="end" { "0" }
@@ -158,46 +181,14 @@ pub(super) fn lines(
 }
 
 fn describe(h: &HistogramReport) -> String {
-    let say = |v: Option<crate::model::Number>| {
-        v.map_or_else(|| "-".to_owned(), |v| value(h.unit, h.unit.raw(v)))
-    };
-    format!(
-        "{} values; p50 {}, p90 {}, p99 {}, p99.9 {}, largest {}",
-        wording::count(h.count),
-        say(h.p50),
-        say(h.p90),
-        say(h.p99),
-        say(h.p999),
-        say(h.max),
-    )
+    let known = percentiles(h)
+        .into_iter()
+        .filter_map(|(name, v)| Some(format!("{name} {}", value(h.unit, v?))));
+    let known: Vec<String> = known.collect();
+    format!("{} values: {}", wording::count(h.count), known.join(", "))
 }
 
-/// The smallest value of a row of one power of two.
-fn lower(row: usize) -> u64 {
-    if row == 0 { 0 } else { 1 << (row - 1).min(63) }
-}
-
-fn range(unit: Unit, row: usize) -> String {
-    let upper = 1u64.checked_shl(row as u32).map_or(u64::MAX, |v| v - 1);
-    if lower(row) == upper {
-        value(unit, upper)
-    } else {
-        format!("{} to {}", value(unit, lower(row)), value(unit, upper))
-    }
-}
-
-/// A raw value in words.
-pub(super) fn value(unit: Unit, raw: u64) -> String {
-    match unit {
-        Unit::Seconds if raw >= hist::lower(hist::BUCKETS - 1) => {
-            format!("{}+", wording::duration(raw as f64 / 1e9))
-        }
-        Unit::Seconds => wording::duration(raw as f64 / 1e9),
-        Unit::References | Unit::Unmaps => wording::count(raw),
-    }
-}
-
-/// A number in four characters or so.
+/// A number in about four characters.
 fn short(v: f64) -> String {
     match v {
         v if v >= 1e9 => format!("{:.1}G", v / 1e9),

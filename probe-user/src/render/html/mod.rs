@@ -1,15 +1,12 @@
-//! A capture as one HTML file: no script, no network, charts as inline SVG. It shows what the text
-//! report shows, whole, and the time line where a recording has one.
+//! A capture as one HTML file without scripts or network access, with charts as inline SVG. It
+//! shows what the text report shows, with every row, and the time line of a recording.
 
 mod chart;
 mod sections;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::{
-    model::{AnswerWord, Capture, Interval, wording},
-    snapshot::HookState,
-};
+use crate::model::{AnswerWord, Capture, Interval, tables::Share, wording};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -26,7 +23,7 @@ pub fn page(capture: &Capture, timeline: &[Interval]) -> String {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                // Nothing may be loaded, whatever a comm or a cgroup is called.
+                // A comm or cgroup name must not make the page load anything.
                 meta http-equiv="Content-Security-Policy"
                     content="default-src 'none'; style-src 'unsafe-inline'";
                 meta name="generator" content={ "pinscope " (env!("CARGO_PKG_VERSION")) };
@@ -41,11 +38,11 @@ pub fn page(capture: &Capture, timeline: &[Interval]) -> String {
                     (sections::timeline(timeline))
                     (sections::victims(capture))
                     (sections::reclaimers(capture))
-                    (sections::histograms(capture))
+                    (sections::distributions(capture))
                     (sections::notifiers(capture))
                     (sections::gaps(capture))
                     (sections::hooks(capture))
-                    (sections::trust(capture))
+                    (sections::reliability(capture))
                 }
             }
         }
@@ -55,11 +52,7 @@ pub fn page(capture: &Capture, timeline: &[Interval]) -> String {
 
 fn head(capture: &Capture) -> Markup {
     let host = &capture.host;
-    let active = capture
-        .hooks
-        .iter()
-        .filter(|h| h.state == HookState::Active)
-        .count();
+    let (active, all) = capture.active_hooks();
     let word = match capture.answer.word {
         AnswerWord::Yes => "yes",
         AnswerWord::Barely => "barely",
@@ -72,7 +65,7 @@ fn head(capture: &Capture) -> Markup {
             p.dim {
                 "Linux " (host.kernel) " · " (wording::counted(host.cpus.into(), "CPU")) " · from "
                 (capture.window.start) ", " (wording::span(capture.window.seconds)) " · "
-                (active) " of " (capture.hooks.len()) " hooks active"
+                (active) " of " (all) " hooks active"
             }
             p class={ "answer " (word) } { (capture.answer.text) }
             (tiles(capture))
@@ -83,23 +76,23 @@ fn head(capture: &Capture) -> Markup {
 fn tiles(capture: &Capture) -> Markup {
     let seconds = capture.window.seconds;
     let unmaps = &capture.unmaps;
-    let futile = futile(capture);
+    let futile = unmaps.futile();
     let rate = |n: Option<u64>| n.and_then(|n| wording::per_second(n, seconds));
     html! {
         div.tiles {
             (tile("unmaps", unmaps.total.map(wording::count), rate(unmaps.total)))
             (tile(
-                "of them in vain",
+                "futile unmaps",
                 futile.map(wording::count),
-                futile.zip(unmaps.total).map(|(n, all)| wording::share(n, all)),
+                futile.zip(unmaps.total).map(|(n, all)| Share::of(n, all).to_string()),
             ))
             (tile(
-                "notifier calls in vain",
+                "futile notifier calls",
                 capture.notifier.in_futile.map(wording::count),
                 capture.notifier.calls.map(|n| format!("of {}", wording::count(n))),
             ))
             (tile(
-                "time unmapping in vain",
+                "time in futile unmaps",
                 capture.histograms.unmap_seconds.as_ref().map(|h| wording::duration(h.sum.0)),
                 capture.histograms.notifier_seconds.as_ref()
                     .map(|h| format!("{} of it in notifiers", wording::duration(h.sum.0))),
@@ -117,12 +110,4 @@ fn tile(what: &str, value: Option<String>, note: Option<String>) -> Markup {
             span.dim { (note.as_deref().unwrap_or("")) }
         }
     }
-}
-
-/// Futile unmaps; `None`: not measured.
-fn futile(capture: &Capture) -> Option<u64> {
-    let of = |verdict| capture.unmaps.by_verdict.get(verdict).copied().flatten();
-    let pinned = of(probe_ebpf::Verdict::FutilePinned)?;
-    let referenced = of(probe_ebpf::Verdict::FutileReferenced)?;
-    Some(pinned.folios.saturating_add(referenced.folios))
 }

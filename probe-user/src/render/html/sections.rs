@@ -1,20 +1,38 @@
-//! The page's sections.
-
-use std::collections::BTreeMap;
+//! The sections of the page.
 
 use maud::{Markup, html};
-use probe_ebpf::Verdict;
 
 use super::chart;
 use crate::model::{
-    Capture, Gap, HistogramReport, Interval, Tally, Unit, VerdictTotal, Who, wording,
+    Capture, Gap, Interval, Unit, Who, judge,
+    tables::{
+        self, Distribution, Emphasis, Per, Share, SumBy,
+        distributions::{percentiles, value},
+    },
+    wording,
 };
-use crate::render::text::sections::VERDICTS;
 
+/// Printed for what is not known.
 const UNKNOWN: &str = "-";
 
 fn number(n: Option<u64>) -> String {
     n.map_or_else(|| UNKNOWN.to_owned(), wording::count)
+}
+
+fn size(pages: Option<u64>) -> String {
+    pages.map_or_else(|| UNKNOWN.to_owned(), wording::pages)
+}
+
+fn share(share: Option<Share>) -> String {
+    share.map_or_else(|| UNKNOWN.to_owned(), |s| s.to_string())
+}
+
+fn class(emphasis: Emphasis) -> &'static str {
+    match emphasis {
+        Emphasis::Futile => "bad",
+        Emphasis::Doubtful => "warn",
+        Emphasis::Plain | Emphasis::Absent => "",
+    }
 }
 
 pub(super) fn findings(capture: &Capture) -> Markup {
@@ -34,23 +52,9 @@ pub(super) fn findings(capture: &Capture) -> Markup {
     }
 }
 
-/// The verdicts as the text report has them: what is in vain first.
-fn listed(capture: &Capture) -> Vec<(Verdict, Option<VerdictTotal>)> {
-    VERDICTS
-        .iter()
-        .filter_map(|(v, _)| Some((*v, *capture.unmaps.by_verdict.get(*v)?)))
-        .collect()
-}
-
 pub(super) fn verdicts(capture: &Capture) -> Markup {
     let Some(total) = capture.unmaps.total else {
         return html! {};
-    };
-    let class = |v: Verdict, folios: u64| match v {
-        _ if folios == 0 => "",
-        v if v.is_futile() => "bad",
-        Verdict::Restored => "warn",
-        _ => "",
     };
     html! {
         section {
@@ -58,28 +62,28 @@ pub(super) fn verdicts(capture: &Capture) -> Markup {
             div.scroll { table {
                 thead { tr {
                     th { "verdict" } th.n { "folios" } th.n { "share" } th { "" }
-                    th.n { "pages" } th.n { "size" } th.n { "notifier calls" }
+                    th.n { "pages" } th.n { "size" } th.n { "notifier calls" } th { "meaning" }
                 } }
                 tbody {
-                    @for (verdict, value) in listed(capture) {
+                    @for row in tables::verdicts::verdicts(capture) {
                         tr {
-                            @let folios = value.map_or(0, |v| v.folios);
-                            td.mono { span class=(class(verdict, folios)) { (verdict.name()) } }
-                            td.n { (number(value.map(|v| v.folios))) }
-                            td.n { (value.map_or(UNKNOWN.into(), |v| wording::share(v.folios, total))) }
-                            td { @if value.is_some() {
-                                (chart::share(folios, total, verdict.is_futile()))
+                            td.mono { span class=(class(row.emphasis)) { (row.verdict.name()) } }
+                            td.n { (number(row.total.map(|t| t.folios))) }
+                            td.n { (share(row.share)) }
+                            td { @if let Some(share) = row.share {
+                                (chart::share(share, row.verdict.is_futile()))
                             } }
-                            td.n { (number(value.map(|v| v.pages))) }
-                            td.n { (value.map_or(UNKNOWN.into(), |v| wording::pages(v.pages))) }
-                            td.n { (number(value.and_then(|v| v.notifier_calls))) }
+                            td.n { (number(row.total.map(|t| t.pages))) }
+                            td.n { (size(row.total.map(|t| t.pages))) }
+                            td.n { (number(row.total.and_then(|t| t.notifier_calls))) }
+                            td.dim { (row.meaning) }
                         }
                     }
                     tr {
                         th { "all" } th.n { (wording::count(total)) } th {} th {}
                         th.n { (number(capture.unmaps.pages)) }
-                        th.n { (capture.unmaps.pages.map_or(UNKNOWN.into(), wording::pages)) }
-                        th.n { (number(capture.notifier.calls)) }
+                        th.n { (size(capture.unmaps.pages)) }
+                        th.n { (number(capture.notifier.calls)) } th {}
                     }
                 }
             } }
@@ -94,15 +98,15 @@ pub(super) fn timeline(timeline: &[Interval]) -> Markup {
                 h2 { "Over time" }
                 div.charts {
                     figure {
-                        figcaption { "Unmaps a second" }
-                        (chart::lines(timeline, ["all", "in vain"], |i| {
+                        figcaption { "Unmaps per second" }
+                        (chart::lines(timeline, ["all", "futile"], |i| {
                             let rates = i.rates.as_ref();
                             [rates.and_then(|r| r.unmaps), rates.and_then(|r| r.futile)]
                         }))
                     }
                     figure {
                         figcaption { "MMU notifiers" }
-                        (chart::lines(timeline, ["calls a second", "ms in them a second"], |i| {
+                        (chart::lines(timeline, ["calls per second", "ms per second"], |i| {
                             let rates = i.rates.as_ref();
                             [
                                 rates.and_then(|r| r.notifier_calls),
@@ -126,66 +130,24 @@ fn who(who: &Who) -> Markup {
 }
 
 pub(super) fn victims(capture: &Capture) -> Markup {
-    let Some(victims) = capture.victims.as_ref().filter(|v| !v.is_empty()) else {
-        return html! {};
-    };
+    let rows = tables::victims::victims(capture, Per::Process).unwrap_or_default();
     html! {
-        section {
-            h2 { "Who lost mappings in vain" }
-            div.scroll { table {
-                caption { "A shared folio counts for each that mapped it." }
-                thead { tr {
-                    th.n { "pid" } th { "comm" } th { "cgroup" } th.n { "mappings" }
-                    th.n { "pages" } th.n { "size" }
-                } }
-                tbody {
-                    @for v in victims {
-                        tr {
-                            (who(&v.who))
-                            td.n { (wording::count(v.mappings)) }
-                            td.n { (wording::count(v.pages)) }
-                            td.n { (wording::pages(v.pages)) }
-                        }
-                    }
-                }
-            } }
-        }
-    }
-}
-
-pub(super) fn reclaimers(capture: &Capture) -> Markup {
-    let mut sums: BTreeMap<(&str, &str, u8), (Tally, Tally)> = BTreeMap::new();
-    for group in capture.groups.iter().flatten() {
-        let (all, futile) = sums
-            .entry((&group.reclaimer, &group.memory, group.order))
-            .or_default();
-        for (sum, tally) in [(all, group.total()), (futile, group.futile())] {
-            sum.folios = sum.folios.saturating_add(tally.folios);
-            sum.pages = sum.pages.saturating_add(tally.pages);
-        }
-    }
-    let mut sums: Vec<_> = sums.into_iter().collect();
-    sums.sort_by_key(|(_, (all, futile))| std::cmp::Reverse((futile.pages, all.pages)));
-    html! {
-        @if !sums.is_empty() {
+        @if !rows.is_empty() {
             section {
-                h2 { "Who reclaimed what" }
+                h2 { "Victims of futile unmaps" }
                 div.scroll { table {
+                    caption { "A shared folio counts for each process that mapped it." }
                     thead { tr {
-                        th { "reclaimer" } th { "memory" } th.n { "order" } th.n { "unmaps" }
-                        th.n { "in vain" } th.n { "share" } th { "" } th.n { "size in vain" }
+                        th.n { "pid" } th { "comm" } th { "cgroup" } th.n { "mappings" }
+                        th.n { "pages" } th.n { "size" }
                     } }
                     tbody {
-                        @for ((reclaimer, memory, order), (all, futile)) in &sums {
+                        @for row in &rows {
                             tr {
-                                td.mono { (reclaimer) } td.mono { (memory) } td.n { (order) }
-                                td.n { (wording::count(all.folios)) }
-                                td.n { span class=(if futile.folios > 0 { "bad" } else { "" }) {
-                                    (wording::count(futile.folios))
-                                } }
-                                td.n { (wording::share(futile.folios, all.folios)) }
-                                td { (chart::share(futile.folios, all.folios, true)) }
-                                td.n { (wording::pages(futile.pages)) }
+                                (who(&row.who))
+                                td.n { (wording::count(row.mappings)) }
+                                td.n { (wording::count(row.pages)) }
+                                td.n { (wording::pages(row.pages)) }
                             }
                         }
                     }
@@ -195,48 +157,66 @@ pub(super) fn reclaimers(capture: &Capture) -> Markup {
     }
 }
 
-pub(super) fn histograms(capture: &Capture) -> Markup {
-    let h = &capture.histograms;
-    let all: Vec<(&str, &HistogramReport)> = [
-        ("Time of a futile unmap", &h.unmap_seconds),
-        ("Notifier time of a futile unmap", &h.notifier_seconds),
-        ("Excess references of futile unmaps", &h.excess_references),
-        (
-            "How often one folio was unmapped in vain",
-            &h.unmaps_per_folio,
-        ),
-        ("Time of a refault", &h.refault_seconds),
-    ]
-    .into_iter()
-    .filter_map(|(name, h)| Some((name, h.as_ref().filter(|h| h.count > 0)?)))
-    .collect();
-    let value = |h: &HistogramReport, v: Option<crate::model::Number>| {
-        v.map_or_else(
-            || UNKNOWN.to_owned(),
-            |v| chart::value(h.unit, h.unit.raw(v)),
-        )
-    };
+pub(super) fn reclaimers(capture: &Capture) -> Markup {
+    let rows = tables::reclaim::reclaim(capture, SumBy::All).unwrap_or_default();
     html! {
-        @if !all.is_empty() {
+        @if !rows.is_empty() {
+            section {
+                h2 { "Reclaimers and the memory they unmapped" }
+                div.scroll { table {
+                    thead { tr {
+                        th { "reclaimer" } th { "memory" } th.n { "order" } th.n { "unmaps" }
+                        th.n { "futile" } th.n { "share" } th { "" } th.n { "futile size" }
+                    } }
+                    tbody {
+                        @for row in &rows {
+                            tr {
+                                td.mono { (row.reclaimer.unwrap_or(UNKNOWN)) }
+                                td.mono { (row.memory.unwrap_or(UNKNOWN)) }
+                                td.n { (row.order.map_or(UNKNOWN.to_owned(), |o| o.to_string())) }
+                                td.n { (wording::count(row.all.folios)) }
+                                td.n { span class=(class(row.emphasis())) {
+                                    (wording::count(row.futile.folios))
+                                } }
+                                td.n { (row.share()) }
+                                td { (chart::share(row.share(), true)) }
+                                td.n { (wording::pages(row.futile.pages)) }
+                            }
+                        }
+                    }
+                } }
+            }
+        }
+    }
+}
+
+pub(super) fn distributions(capture: &Capture) -> Markup {
+    let all = tables::distributions::distributions(capture);
+    let filled: Vec<_> = all
+        .iter()
+        .filter_map(|d: &Distribution<'_>| Some((d, d.filled()?)))
+        .collect();
+    html! {
+        @if !filled.is_empty() {
             section {
                 h2 { "Distributions" }
                 div.charts {
-                    @for (name, h) in &all {
-                        figure { figcaption { (name) } (chart::histogram(h)) }
+                    @for (d, h) in &filled {
+                        figure { figcaption { (d.title) } (chart::histogram(h)) }
                     }
                 }
                 div.scroll { table {
                     thead { tr {
-                        th { "of" } th.n { "values" } th.n { "p50" } th.n { "p90" } th.n { "p99" }
-                        th.n { "p99.9" } th.n { "largest" } th.n { "sum" }
+                        th { "distribution" } th.n { "values" } th.n { "p50" } th.n { "p90" }
+                        th.n { "p99" } th.n { "p99.9" } th.n { "max" } th.n { "sum" }
                     } }
                     tbody {
-                        @for (name, h) in &all {
+                        @for (d, h) in &filled {
                             tr {
-                                td { (name) }
+                                td { (d.title) }
                                 td.n { (wording::count(h.count)) }
-                                @for p in [h.p50, h.p90, h.p99, h.p999, h.max] {
-                                    td.n { (value(h, p)) }
+                                @for (_, p) in percentiles(h) {
+                                    td.n { (p.map_or(UNKNOWN.to_owned(), |p| value(h.unit, p))) }
                                 }
                                 td.n { @match h.unit {
                                     Unit::Seconds => (wording::duration(h.sum.0)),
@@ -252,32 +232,30 @@ pub(super) fn histograms(capture: &Capture) -> Markup {
 }
 
 pub(super) fn notifiers(capture: &Capture) -> Markup {
-    let subscribers = capture.subscribers.as_deref().unwrap_or_default();
-    let shared = subscribers.iter().any(|s| s.shared_calls > 0);
+    let rows = tables::subscribers::subscribers(capture).unwrap_or_default();
     html! {
-        @if !subscribers.is_empty() {
+        @if !rows.is_empty() {
             section {
-                h2 { "Who listens on MMU notifiers" }
+                h2 { "MMU notifier subscribers" }
                 div.scroll { table {
-                    @if shared {
-                        caption {
-                            "“at most”: other subscribers took part in some of the calls, and \
-                             their time counts for each."
-                        }
+                    @if rows.iter().any(tables::SubscriberRow::is_bound) {
+                        caption { (tables::subscribers::BOUND) "." }
                     }
                     thead { tr {
-                        th { "subscriber" } th.n { "calls" } th.n { "time" } th.n { "a call" }
+                        th { "subscriber" } th.n { "calls" } th.n { "time" } th.n { "per call" }
                     } }
                     tbody {
-                        @for s in subscribers {
+                        @for row in &rows {
                             tr {
-                                td.mono { (s.symbol) }
-                                td.n { (wording::count(s.calls)) }
+                                td.mono { (row.symbol) }
+                                td.n { (wording::count(row.calls)) }
                                 td.n {
-                                    @if s.shared_calls > 0 { "at most " }
-                                    (wording::duration(s.seconds))
+                                    @if row.is_bound() { "at most " }
+                                    (wording::duration(row.seconds))
                                 }
-                                td.n { (wording::duration(s.seconds / s.calls.max(1) as f64)) }
+                                td.n {
+                                    (row.per_call.map_or(UNKNOWN.to_owned(), wording::duration))
+                                }
                             }
                         }
                     }
@@ -311,7 +289,7 @@ pub(super) fn hooks(capture: &Capture) -> Markup {
             div.scroll { table {
                 thead { tr {
                     th { "hook" } th { "symbol" } th { "attached by" } th { "state" }
-                    th.n { "hits" } th.n { "missed" } th { "why" }
+                    th.n { "hits" } th.n { "missed" } th { "reason" }
                 } }
                 tbody {
                     @for h in &capture.hooks {
@@ -331,11 +309,11 @@ pub(super) fn hooks(capture: &Capture) -> Markup {
     }
 }
 
-pub(super) fn trust(capture: &Capture) -> Markup {
+pub(super) fn reliability(capture: &Capture) -> Markup {
     html! {
         section {
-            h2 { "How far to trust this" }
-            @for sentence in crate::render::text::sections::trust_sentences(capture) { p { (sentence) } }
+            h2 { "Reliability" }
+            @for sentence in judge::reliability(capture) { p { (sentence) } }
         }
     }
 }

@@ -1,11 +1,10 @@
-//! A capture as it goes, one JSON object a line. `type` tells them apart: `start` once,
-//! `interval` and `event` as they come, `report` at the end with the whole capture.
+//! A capture in progress, one JSON object per line. The key `type` is `start` once, then
+//! `interval` and `event` as they occur, and `report` at the end with the whole capture.
 
 use std::io;
 
 use serde::Serialize;
 
-use super::ReadError;
 use crate::{
     model::{Capture, EventRecord, Interval, Window, capture::SCHEMA},
     snapshot::{Event, HookStatus, Host},
@@ -30,11 +29,11 @@ struct Start<'a> {
     start: &'a str,
 }
 
-/// Writes the first line: where and when, and how the hooks stand. The window's length isn't
-/// known yet.
+/// Writes the first line: the host, the time, and the state of the hooks. The length of the window
+/// is not known yet.
 ///
 /// # Errors
-/// Those of the writer.
+/// Errors of the writer.
 pub fn start(
     out: &mut impl io::Write,
     host: &Host,
@@ -54,10 +53,10 @@ pub fn start(
     )
 }
 
-/// Writes what happened since the line before.
+/// Writes what happened since the previous sample.
 ///
 /// # Errors
-/// Those of the writer.
+/// Errors of the writer.
 pub fn interval(out: &mut impl io::Write, interval: &Interval) -> io::Result<()> {
     line(out, &Line::Interval(interval))
 }
@@ -65,7 +64,7 @@ pub fn interval(out: &mut impl io::Write, interval: &Interval) -> io::Result<()>
 /// Writes one futile unmap.
 ///
 /// # Errors
-/// Those of the writer.
+/// Errors of the writer.
 pub fn event(out: &mut impl io::Write, event: &Event) -> io::Result<()> {
     line(out, &Line::Event(EventRecord::from(event)))
 }
@@ -73,32 +72,15 @@ pub fn event(out: &mut impl io::Write, event: &Event) -> io::Result<()> {
 /// Writes the last line: the whole capture.
 ///
 /// # Errors
-/// Those of the writer.
+/// Errors of the writer.
 pub fn report(out: &mut impl io::Write, capture: &Capture) -> io::Result<()> {
     line(out, &Line::Report(capture))
 }
 
-/// One write for each line, so that a reader never sees half of one. Flushing is up to the
+/// Writes a line with one call, so that a reader never sees half of it. Flushing is up to the
 /// caller.
 fn line(out: &mut impl io::Write, line: &Line<'_>) -> io::Result<()> {
     let mut text = serde_json::to_vec(line)?;
     text.push(b'\n');
     out.write_all(&text)
-}
-
-/// Reads the capture of the last `report` line.
-///
-/// # Errors
-/// If there is none, or it is no capture.
-pub fn read(text: &str) -> Result<Capture, ReadError> {
-    #[derive(serde::Deserialize)]
-    struct Kind {
-        #[serde(rename = "type")]
-        kind: String,
-    }
-    let report = text
-        .lines()
-        .rev()
-        .find(|line| serde_json::from_str::<Kind>(line).is_ok_and(|kind| kind.kind == "report"));
-    super::read(report.ok_or(ReadError::NoReport)?)
 }

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     model::{Measured, derive, ranking::Top},
     snapshot::{Event, Histogram, HookState, LostCounts, ProgramRuns, Snapshot},
+    words::Word,
 };
 
 /// This process, by the usual names.
@@ -136,10 +137,10 @@ fn missed(snapshot: &Snapshot) -> Family {
     family
 }
 
-fn labels(reclaimer: Reclaimer, memory: Memory, verdict: Verdict) -> Vec<Label> {
+fn labels(reclaimer: &Word<Reclaimer>, memory: &Word<Memory>, verdict: Verdict) -> Vec<Label> {
     vec![
-        ("reclaimer", reclaimer.name().to_owned()),
-        ("memory", memory.name().to_owned()),
+        ("reclaimer", reclaimer.to_string()),
+        ("memory", memory.to_string()),
         ("verdict", verdict.name().to_owned()),
     ]
 }
@@ -147,14 +148,14 @@ fn labels(reclaimer: Reclaimer, memory: Memory, verdict: Verdict) -> Vec<Label> 
 /// Unmaps and their pages by reclaimer, memory and verdict; notifier calls by verdict.
 fn unmaps(measured: Measured, snapshot: &Snapshot) -> Vec<Family> {
     use std::collections::BTreeMap;
-    let mut by: BTreeMap<(u8, u8, Verdict), (u64, u64)> = BTreeMap::new();
+    let mut by: BTreeMap<(Word<Reclaimer>, Word<Memory>, Verdict), (u64, u64)> = BTreeMap::new();
     let mut calls: BTreeMap<Verdict, u64> = BTreeMap::new();
     let verdicts = || Verdict::ALL.into_iter().filter(|v| measured.verdict(*v));
     for verdict in verdicts().filter(|v| v.is_futile()) {
         for reclaimer in RECLAIMERS {
             for memory in MEMORY {
                 let reclaimer = measured.reclaimer(reclaimer);
-                by.entry((reclaimer as u8, memory as u8, verdict))
+                by.entry((reclaimer.into(), memory.into(), verdict))
                     .or_default();
             }
         }
@@ -162,12 +163,12 @@ fn unmaps(measured: Measured, snapshot: &Snapshot) -> Vec<Family> {
     for verdict in verdicts().filter(|v| *v != Verdict::Undecided) {
         calls.entry(verdict).or_default();
     }
-    for ((reclaimer, memory, _, _), counts) in derive::rows(measured, None, snapshot) {
+    for (group, counts) in derive::reclaim_rows(measured, None, snapshot) {
         for verdict in Verdict::ALL {
             let c = counts[verdict as usize];
             if c.folios > 0 {
                 let sums = by
-                    .entry((reclaimer as u8, memory as u8, verdict))
+                    .entry((group.reclaimer.clone(), group.memory.clone(), verdict))
                     .or_default();
                 sums.0 = sums.0.saturating_add(c.folios);
                 sums.1 = sums.1.saturating_add(c.pages);
@@ -189,11 +190,7 @@ fn unmaps(measured: Measured, snapshot: &Snapshot) -> Vec<Family> {
         "Pages of the folios that reclaim unmapped, by what became of them",
     );
     for ((reclaimer, memory, verdict), (n, p)) in by {
-        let labels = labels(
-            Reclaimer::from_u8(reclaimer),
-            Memory::from_u8(memory),
-            verdict,
-        );
+        let labels = labels(&reclaimer, &memory, verdict);
         if p > 0 {
             pages.push(labels.clone(), Value::Count(p));
         }
@@ -257,10 +254,10 @@ fn exemplars(view: &View<'_>, verdict: Verdict) -> Vec<(usize, Example)> {
         .duration_since(UNIX_EPOCH)
         .map_or(0.0, |d| d.as_secs_f64());
     let mut found: std::collections::BTreeMap<usize, Example> = std::collections::BTreeMap::new();
-    for event in view.events.iter().filter(|e| e.verdict == verdict.name()) {
+    for event in view.events.iter().filter(|e| e.verdict == verdict) {
         let mut labels = vec![
             ("reclaimer_comm", brief(&event.reclaimer_comm, 16)),
-            ("memory", brief(&event.memory, 16)),
+            ("memory", brief(event.memory.as_str(), 16)),
         ];
         if let Some(cgroup) = event.victim.as_ref().and_then(|v| v.cgroup.as_ref()) {
             labels.push(("cgroup", brief(cgroup, 48)));

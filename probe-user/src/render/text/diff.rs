@@ -1,9 +1,9 @@
-//! What changed between two captures, for people: what `pinscope diff` prints.
+//! The comparison that `pinscope diff` prints.
 
 use super::page::{Column, Ink, Page, Span, Style};
 use crate::model::{
     Diff,
-    compare::{Change, Row, Side, noise::Reading, sentences},
+    compare::{Change, Comparison, Side, noise::Estimate, sentences},
     wording,
 };
 
@@ -17,7 +17,7 @@ pub fn text(diff: &Diff, style: &Style) -> String {
     let ink = diff.rates.first().map_or(Ink::Plain, ink);
     page.wrapped("", "", ink, &diff.answer);
     if !diff.unlike.is_empty() {
-        page.heading("Mind", "what makes the two less alike");
+        page.heading("Caveats", "differences that make the two hard to compare");
         for sentence in &diff.unlike {
             page.wrapped("  ", "    ", Ink::Warn, sentence);
         }
@@ -26,7 +26,7 @@ pub fn text(diff: &Diff, style: &Style) -> String {
     section(&mut page, "Percentiles", "", &diff.percentiles);
     section(
         &mut page,
-        "Who lost mappings in vain",
+        "Victims of futile unmaps",
         "by comm and cgroup",
         &diff.victims,
     );
@@ -50,8 +50,8 @@ fn side(page: &mut Page, letter: &str, side: &Side) {
     page.wrapped(&format!("  {letter}  "), "     ", Ink::Plain, &text);
 }
 
-/// More work in vain is bad. Words say so as well.
-fn ink(row: &Row) -> Ink {
+/// More futile work is bad. The words say so too.
+fn ink(row: &Comparison) -> Ink {
     match row.change {
         Change::Rose => Ink::Bad,
         Change::Fell => Ink::Good,
@@ -59,7 +59,7 @@ fn ink(row: &Row) -> Ink {
     }
 }
 
-fn section(page: &mut Page, title: &str, note: &str, rows: &[Row]) {
+fn section(page: &mut Page, title: &str, note: &str, rows: &[Comparison]) {
     if rows.is_empty() {
         return;
     }
@@ -75,15 +75,15 @@ fn section(page: &mut Page, title: &str, note: &str, rows: &[Row]) {
     page.table(&columns, &rows);
 }
 
-fn cells(row: &Row) -> Vec<Span> {
-    let value = |reading: Option<Reading>| {
+fn cells(row: &Comparison) -> Vec<Span> {
+    let value = |reading: Option<Estimate>| {
         Span::plain(reading.map_or("-".to_owned(), |r| sentences::value(row.unit, r.value)))
     };
     let change = match (row.a, row.b) {
         (Some(a), Some(b)) => sentences::ratio(a, b),
         _ => "-".to_owned(),
     };
-    // What is freed more isn't bad: only what is in vain is coloured, by the answer above.
+    // A rise is not always bad, so rows have no colour; the answer above has.
     let (ink, word) = match row.change {
         Change::Rose => (Ink::Bold, "rose"),
         Change::Fell => (Ink::Bold, "fell"),
@@ -119,15 +119,17 @@ fn findings(page: &mut Page, diff: &Diff) {
     }
 }
 
-/// What the noise was taken from.
+/// The basis of the noise.
 fn basis(diff: &Diff) -> String {
-    let from = match (diff.a.looks, diff.b.looks) {
+    let from = match (diff.a.samples, diff.b.samples) {
         (0, 0) => {
-            "neither has looks in between, so it is that of single counts, and bursts make it \
-             larger than said: compare recordings (capture --record) to know more"
+            "neither capture has samples, so the noise assumes independent counts, and bursts make \
+             it larger: compare recordings (capture --record) for more certainty"
         }
-        (0, _) | (_, 0) => "one of them has no looks in between, and borrows the other's scatter",
-        _ => "it is taken from the scatter of their looks",
+        (0, _) | (_, 0) => "one of them has no samples and borrows the other's scatter",
+        _ => "the noise is estimated from the scatter of their samples",
     };
-    format!("What is within the noise is within what chance gives in 99.7 % of cases; {from}.")
+    format!(
+        "\"Within the noise\" means that chance explains the difference in 99.7 % of cases; {from}."
+    )
 }

@@ -8,6 +8,6 @@ pub mod report;
 pub mod selftest;
 
 mod chart;
-pub(crate) mod sections;
+mod sections;
 
 pub use page::Style;

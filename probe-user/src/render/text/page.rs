@@ -1,20 +1,20 @@
-//! A page of text: lines, wrapped text and tables that keep to a width.
+//! A page of text: lines, wrapped text and tables that fit a width.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// The narrowest page; a smaller width is taken for this one.
+/// The narrowest page; smaller widths are raised to this.
 const NARROWEST: usize = 60;
-/// Blanks before the columns of a table, and between them.
+/// The blanks before and between the columns of a table.
 const GAP: usize = 2;
 
-/// How a page is to look.
+/// The style of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {
-    /// Whether to colour. Colour never says anything that words don't.
+    /// Whether to colour. Colour never carries information that words do not.
     pub color: bool,
-    /// Whether to keep to ASCII.
+    /// Whether to use ASCII only.
     pub ascii: bool,
-    /// Columns, at least 60.
+    /// The width in columns, at least 60.
     pub width: usize,
 }
 
@@ -28,7 +28,7 @@ impl Default for Style {
     }
 }
 
-/// What a piece of text looks like where colour is on.
+/// The look of a piece of text where colour is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ink {
     Plain,
@@ -85,9 +85,9 @@ pub(crate) struct Column {
 enum Kind {
     Left,
     Right,
-    /// Gives way where the page is too narrow: its end is cut off.
+    /// Shrinks where the page is too narrow, and loses its end.
     Text,
-    /// The same, but its beginning is cut off.
+    /// Shrinks likewise, but loses its beginning.
     Path,
     /// Left out where the page is too narrow.
     Note,
@@ -160,7 +160,7 @@ impl Page {
         self.out.push('\n');
     }
 
-    /// One line, cut off at the width.
+    /// Adds one line, cut off at the width.
     pub(crate) fn line(&mut self, spans: &[Span]) {
         let mut left = self.style.width;
         let end = self.out.len();
@@ -169,13 +169,13 @@ impl Page {
             left -= text.width();
             self.paint(span.ink, &text);
         }
-        // Nothing is left-over blank at the end of a line.
+        // No trailing blanks.
         let kept = self.out[end..].trim_end_matches(' ').len();
         self.out.truncate(end + kept);
         self.blank();
     }
 
-    /// A heading with a note beside it, after a blank line.
+    /// Adds a heading with a note beside it, after a blank line.
     pub(crate) fn heading(&mut self, text: &str, note: &str) {
         self.blank();
         if note.is_empty() {
@@ -195,7 +195,7 @@ impl Page {
         }
     }
 
-    /// Text broken at blanks, its first line behind `first`, the others behind `next`.
+    /// Adds text broken at blanks; `first` precedes its first line, `next` the following ones.
     pub(crate) fn wrapped(&mut self, first: &str, next: &str, ink: Ink, text: &str) {
         let room = self
             .style
@@ -210,7 +210,7 @@ impl Page {
         }
     }
 
-    /// A table. The heads are left out where all are empty.
+    /// Adds a table, without the line of heads if all are empty.
     pub(crate) fn table(&mut self, columns: &[Column], rows: &[Vec<Span>]) {
         let rows: Vec<Vec<Span>> = rows
             .iter()
@@ -250,7 +250,7 @@ impl Page {
                 widths[i] = 0;
             }
         }
-        // The widest of those that give way goes first, down to its head.
+        // The widest shrinking column gives way first, down to the width of its head.
         while total(&widths) > self.style.width {
             let widest = (0..columns.len())
                 .filter(|&i| gives(&columns[i]) && widths[i] > columns[i].head.width().max(6))
@@ -294,8 +294,8 @@ impl Page {
         }
     }
 
-    /// Without anything that moves a cursor or takes no room: comms and cgroups are chosen by
-    /// others. In ASCII, each sign of ours by one that looks like it.
+    /// Replaces characters that move a cursor or take no room: others choose comms and cgroup
+    /// names. In ASCII mode, replaces our own signs by similar ones.
     fn clean(&self, text: &str) -> String {
         text.chars()
             .map(|c| match c {
@@ -324,7 +324,7 @@ fn is_hidden(c: char) -> bool {
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The beginning of `text`, with `…` where it is cut off.
+/// Cuts the end of `text` off to fit `width`, marked with `…`.
 fn cut_end(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
@@ -344,7 +344,7 @@ fn cut_end(text: &str, width: usize) -> String {
     out
 }
 
-/// The end of `text`, with `…` where it is cut off.
+/// Cuts the beginning of `text` off to fit `width`, marked with `…`.
 fn cut_start(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
@@ -353,13 +353,13 @@ fn cut_start(text: &str, width: usize) -> String {
     cut_end(&reversed, width).chars().rev().collect()
 }
 
-/// Units that stay with the number before them.
+/// Units that are never separated from the number before them.
 const UNITS: [&str; 15] = [
     "%", "ns", "µs", "us", "ms", "s", "min", "h", "B", "KiB", "MiB", "GiB", "TiB", "folios",
     "unmaps",
 ];
 
-/// Breaks `text` at blanks, and words that are too long wherever they are full.
+/// Breaks `text` at blanks, and overlong words where the line is full.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -397,7 +397,8 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
                 used += c.width().unwrap_or(0);
                 used > width
             });
-            // A path is rather broken behind a slash. A character wider than the line would never fit: it is taken all the same.
+            // Break a path after a slash if possible. A character wider than the line never fits,
+            // so it is taken anyway.
             let at = fits.map_or(rest.len(), |(i, c)| if i == 0 { c.len_utf8() } else { i });
             let slash = rest[..at].rfind('/').map(|i| i + 1);
             let at = slash
@@ -414,7 +415,7 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Whether every line keeps to `width`, colours left out of account.
+/// The width of the widest line, without colour codes.
 #[cfg(test)]
 pub(crate) fn widest(text: &str) -> usize {
     text.lines()
@@ -463,7 +464,10 @@ mod tests {
 
     #[test]
     fn numbers_keep_their_units() {
-        assert_eq!(wrap("in vain (75 %), yes", 12), ["in vain", "(75 %), yes"]);
+        assert_eq!(
+            wrap("was futile (75 %), yes", 12),
+            ["was futile", "(75 %), yes"]
+        );
         assert_eq!(wrap("", 12), [""]);
         assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);
     }

@@ -1,4 +1,4 @@
-//! The report for people: what `pinscope capture` and `pinscope report` print.
+//! The text report that `pinscope capture` and `pinscope report` print.
 
 use std::io;
 
@@ -6,10 +6,7 @@ use super::{
     page::{Ink, Page, Span, Style},
     sections,
 };
-use crate::{
-    model::{AnswerWord, Capture, wording},
-    snapshot::HookState,
-};
+use crate::model::{AnswerWord, Capture, wording};
 
 /// The report of a capture.
 pub fn report(capture: &Capture, style: &Style) -> String {
@@ -19,11 +16,11 @@ pub fn report(capture: &Capture, style: &Style) -> String {
     sections::verdicts(&mut page, capture);
     sections::victims(&mut page, capture);
     sections::reclaimers(&mut page, capture);
-    sections::times(&mut page, capture);
+    sections::distributions(&mut page, capture);
     sections::notifiers(&mut page, capture);
     sections::findings(&mut page, capture);
     sections::gaps(&mut page, capture);
-    sections::trust(&mut page, capture);
+    sections::reliability(&mut page, capture);
     page.finish()
 }
 
@@ -41,22 +38,17 @@ fn title(page: &mut Page, capture: &Capture) {
         Span::new(Ink::Bold, "pinscope capture"),
         Span::plain(format!(" · {} · Linux {}", host.hostname, host.kernel)),
     ]);
-    let active = capture
-        .hooks
-        .iter()
-        .filter(|h| h.state == HookState::Active)
-        .count();
+    let (active, all) = capture.active_hooks();
     let window = format!(
-        "{}, {} · {} · {active} of {} hooks active",
+        "{}, {} · {} · {active} of {all} hooks active",
         clock(&capture.window.start),
         wording::span(capture.window.seconds),
         wording::counted(host.cpus.into(), "CPU"),
-        capture.hooks.len(),
     );
     page.wrapped("", "", Ink::Plain, &window);
 }
 
-/// `2026-08-01 12:00:00 UTC` of an RFC 3339 time in UTC; anything else as it is.
+/// Formats an RFC 3339 time in UTC as `2026-08-01 12:00:00 UTC`; returns anything else as it is.
 fn clock(start: &str) -> String {
     let Some((date, time)) = start.strip_suffix('Z').and_then(|s| s.split_once('T')) else {
         return start.to_owned();

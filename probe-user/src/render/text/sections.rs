@@ -1,88 +1,68 @@
 //! The sections of the text report.
 
-use std::collections::BTreeMap;
-
-use probe_ebpf::Verdict;
-
 use super::{
     chart,
     page::{Column, Ink, Page, Span},
 };
-use crate::model::{Capture, Gap, Severity, Tally, Who, wording};
+use crate::model::{
+    Capture, Gap, Severity, Who, judge,
+    tables::{self, Emphasis, Per, Share, SumBy},
+    wording,
+};
 
-/// Rows of a table; what is beyond is summed up in one line.
+/// Rows of a table; one line sums up those beyond.
 const ROWS: usize = 10;
-/// What isn't known.
+/// Printed for what is not known.
 const UNKNOWN: &str = "-";
 
-/// A count, or that it isn't known.
+/// A count, or a dash where it is not known.
 fn number(n: Option<u64>) -> Span {
     Span::plain(n.map_or_else(|| UNKNOWN.to_owned(), wording::count))
 }
 
-/// The verdicts as the table has them: what is in vain first.
-pub(crate) const VERDICTS: [(Verdict, &str); 8] = [
-    (Verdict::FutilePinned, "pinned"),
-    (Verdict::FutileReferenced, "held, not pinned"),
-    (Verdict::Restored, "notified in vain"),
-    (Verdict::Freed, "left its cache"),
-    (Verdict::Writeback, "being written"),
-    (Verdict::Kept, "dirty or raced"),
-    (Verdict::Migrated, "moved"),
-    (Verdict::Undecided, "not judged"),
-];
+fn size(pages: Option<u64>) -> Span {
+    Span::plain(pages.map_or_else(|| UNKNOWN.to_owned(), wording::pages))
+}
 
-pub(crate) fn verdicts(page: &mut Page, capture: &Capture) {
-    let Some(total) = capture.unmaps.total else {
+fn share(share: Option<Share>) -> Span {
+    Span::plain(share.map_or_else(|| UNKNOWN.to_owned(), |s| s.to_string()))
+}
+
+fn ink(emphasis: Emphasis) -> Ink {
+    match emphasis {
+        Emphasis::Absent => Ink::Dim,
+        Emphasis::Plain => Ink::Plain,
+        Emphasis::Doubtful => Ink::Warn,
+        Emphasis::Futile => Ink::Bad,
+    }
+}
+
+pub(super) fn verdicts(page: &mut Page, capture: &Capture) {
+    let Some(total) = capture.unmaps.total.filter(|n| *n > 0) else {
         return;
     };
-    if total == 0 {
-        return;
-    }
     page.heading("What became of the unmapped folios", "");
-    let guess = capture.accuracy.maybe_pinned_folios > 0;
-    let mut rows = Vec::new();
-    for (verdict, meaning) in VERDICTS {
-        let Some(value) = capture.unmaps.by_verdict.get(verdict) else {
-            continue;
-        };
-        // That migration isn't measured stands below.
-        if verdict == Verdict::Migrated && value.is_none() {
-            continue;
-        }
-        let ink = match value {
-            Some(v) if v.folios > 0 && verdict.is_futile() => Ink::Bad,
-            Some(v) if v.folios > 0 && verdict == Verdict::Restored => Ink::Warn,
-            Some(v) if v.folios > 0 => Ink::Plain,
-            _ => Ink::Dim,
-        };
-        let meaning = match verdict {
-            Verdict::FutilePinned if guess => "maybe pinned",
-            _ => meaning,
-        };
-        rows.push(vec![
-            Span::new(ink, verdict.name()),
-            number(value.map(|v| v.folios)),
-            Span::plain(
-                value.map_or_else(|| UNKNOWN.to_owned(), |v| wording::share(v.folios, total)),
-            ),
-            number(value.map(|v| v.pages)),
-            Span::plain(value.map_or_else(|| UNKNOWN.to_owned(), |v| wording::pages(v.pages))),
-            number(value.and_then(|v| v.notifier_calls)),
-            Span::new(Ink::Dim, meaning),
-        ]);
-    }
+    let rows = tables::verdicts::verdicts(capture);
+    let mut rows: Vec<Vec<Span>> = rows
+        .iter()
+        .map(|row| {
+            vec![
+                Span::new(ink(row.emphasis), row.verdict.name()),
+                number(row.total.map(|t| t.folios)),
+                share(row.share),
+                number(row.total.map(|t| t.pages)),
+                size(row.total.map(|t| t.pages)),
+                number(row.total.and_then(|t| t.notifier_calls)),
+                Span::new(Ink::Dim, row.meaning),
+            ]
+        })
+        .collect();
     rows.push(vec![
         Span::new(Ink::Bold, "all"),
         number(Some(total)),
         Span::plain(""),
         number(capture.unmaps.pages),
-        Span::plain(
-            capture
-                .unmaps
-                .pages
-                .map_or_else(|| UNKNOWN.to_owned(), wording::pages),
-        ),
+        size(capture.unmaps.pages),
         number(capture.notifier.calls),
         Span::plain(""),
     ]);
@@ -94,44 +74,51 @@ pub(crate) fn verdicts(page: &mut Page, capture: &Capture) {
             Column::right("pages"),
             Column::right("size"),
             Column::right("notified"),
-            Column::note("that is"),
+            Column::note("meaning"),
         ],
         &rows,
     );
 }
 
-/// What is known of a process, for the columns pid, comm and cgroup.
+/// The cells of a process, for the columns pid, comm and cgroup.
 fn who(who: &Who) -> [Span; 3] {
     let text = |s: Option<&String>| Span::plain(s.map_or(UNKNOWN, String::as_str));
+    let pid = who.pid.map(|pid| pid.to_string());
     [
-        Span::plain(
-            who.pid
-                .map_or_else(|| UNKNOWN.to_owned(), |pid| pid.to_string()),
-        ),
+        text(pid.as_ref()),
         text(who.comm.as_ref()),
         text(who.cgroup.as_ref()),
     ]
 }
 
-pub(crate) fn victims(page: &mut Page, capture: &Capture) {
-    let Some(victims) = capture.victims.as_ref().filter(|v| !v.is_empty()) else {
+/// One dim line for the rows that have no room.
+fn and_more(page: &mut Page, rows: usize, what: &str) {
+    if rows > 0 {
+        let text = format!("and {} more{what}", wording::count(rows as u64));
+        page.wrapped("  ", "  ", Ink::Dim, &text);
+    }
+}
+
+pub(super) fn victims(page: &mut Page, capture: &Capture) {
+    let rows = tables::victims::victims(capture, Per::Process).unwrap_or_default();
+    if rows.is_empty() {
         return;
-    };
+    }
     page.heading(
-        "Who lost mappings in vain",
-        "a shared folio counts for each that mapped it",
+        "Victims of futile unmaps",
+        "a shared folio counts for each process that mapped it",
     );
-    let rows: Vec<Vec<Span>> = victims
+    let (shown, more) = tables::ranked(&rows, ROWS);
+    let cells: Vec<Vec<Span>> = shown
         .iter()
-        .take(ROWS)
-        .map(|v| {
-            let [pid, comm, cgroup] = who(&v.who);
+        .map(|row| {
+            let [pid, comm, cgroup] = who(&row.who);
             vec![
                 pid,
                 comm,
-                number(Some(v.mappings)),
-                number(Some(v.pages)),
-                Span::plain(wording::pages(v.pages)),
+                number(Some(row.mappings)),
+                number(Some(row.pages)),
+                size(Some(row.pages)),
                 cgroup,
             ]
         })
@@ -145,55 +132,34 @@ pub(crate) fn victims(page: &mut Page, capture: &Capture) {
             Column::right("size"),
             Column::path("cgroup"),
         ],
-        &rows,
+        &cells,
     );
-    let more = &victims[rows.len()..];
-    if !more.is_empty() {
-        let add = |n: u64, m: u64| n.saturating_add(m);
-        let text = format!(
-            "and {} more, with {} and {}",
-            wording::count(more.len() as u64),
-            wording::counted(more.iter().map(|v| v.mappings).fold(0, add), "mapping"),
-            wording::counted(more.iter().map(|v| v.pages).fold(0, add), "page"),
-        );
-        page.wrapped("  ", "  ", Ink::Dim, &text);
-    }
+    let rest = format!(
+        ", with {} and {}",
+        wording::counted(tables::total(more, |v| v.mappings), "mapping"),
+        wording::counted(tables::total(more, |v| v.pages), "page"),
+    );
+    and_more(page, more.len(), &rest);
 }
 
-pub(crate) fn reclaimers(page: &mut Page, capture: &Capture) {
-    let mut sums: BTreeMap<(&str, &str, u8), (Tally, Tally)> = BTreeMap::new();
-    for group in capture.groups.iter().flatten() {
-        let (all, futile) = sums
-            .entry((&group.reclaimer, &group.memory, group.order))
-            .or_default();
-        for (sum, tally) in [(all, group.total()), (futile, group.futile())] {
-            sum.folios = sum.folios.saturating_add(tally.folios);
-            sum.pages = sum.pages.saturating_add(tally.pages);
-        }
-    }
-    if sums.is_empty() {
+pub(super) fn reclaimers(page: &mut Page, capture: &Capture) {
+    let rows = tables::reclaim::reclaim(capture, SumBy::All).unwrap_or_default();
+    if rows.is_empty() {
         return;
     }
-    page.heading("Who reclaimed what", "");
-    let mut sums: Vec<_> = sums.into_iter().collect();
-    sums.sort_by_key(|(_, (all, futile))| std::cmp::Reverse((futile.pages, all.pages)));
-    let rows: Vec<Vec<Span>> = sums
+    page.heading("Reclaimers and the memory they unmapped", "");
+    let (shown, more) = tables::ranked(&rows, ROWS);
+    let cells: Vec<Vec<Span>> = shown
         .iter()
-        .take(ROWS)
-        .map(|((reclaimer, memory, order), (all, futile))| {
-            let ink = if futile.folios > 0 {
-                Ink::Bad
-            } else {
-                Ink::Plain
-            };
+        .map(|row| {
             vec![
-                Span::plain(*reclaimer),
-                Span::plain(*memory),
-                Span::plain(order.to_string()),
-                number(Some(all.folios)),
-                Span::new(ink, wording::count(futile.folios)),
-                Span::plain(wording::share(futile.folios, all.folios)),
-                Span::plain(wording::pages(futile.pages)),
+                Span::plain(row.reclaimer.unwrap_or(UNKNOWN)),
+                Span::plain(row.memory.unwrap_or(UNKNOWN)),
+                Span::plain(row.order.map_or(UNKNOWN.to_owned(), |o| o.to_string())),
+                number(Some(row.all.folios)),
+                Span::new(ink(row.emphasis()), wording::count(row.futile.folios)),
+                share(Some(row.share())),
+                size(Some(row.futile.pages)),
             ]
         })
         .collect();
@@ -203,76 +169,27 @@ pub(crate) fn reclaimers(page: &mut Page, capture: &Capture) {
             Column::text("memory"),
             Column::right("order"),
             Column::right("unmaps"),
-            Column::right("in vain"),
+            Column::right("futile"),
             Column::right("share"),
-            Column::right("size in vain"),
+            Column::right("futile size"),
         ],
-        &rows,
+        &cells,
     );
-    let more = &sums[rows.len()..];
-    if !more.is_empty() {
-        let add = |n: u64, m: u64| n.saturating_add(m);
-        let text = format!(
-            "and {} more, with {}, {} of them in vain",
-            wording::count(more.len() as u64),
-            wording::counted(
-                more.iter().map(|(_, (all, _))| all.folios).fold(0, add),
-                "unmap"
-            ),
-            wording::count(
-                more.iter()
-                    .map(|(_, (_, futile))| futile.folios)
-                    .fold(0, add)
-            ),
-        );
-        page.wrapped("  ", "  ", Ink::Dim, &text);
+    let rest = format!(
+        ", with {}, {} of them futile",
+        wording::counted(tables::total(more, |row| row.all.folios), "unmap"),
+        wording::count(tables::total(more, |row| row.futile.folios)),
+    );
+    and_more(page, more.len(), &rest);
+}
+
+pub(super) fn distributions(page: &mut Page, capture: &Capture) {
+    for distribution in tables::distributions::distributions(capture) {
+        chart::draw(page, &distribution);
     }
 }
 
-pub(crate) fn times(page: &mut Page, capture: &Capture) {
-    let h = &capture.histograms;
-    let in_all = |h: Option<&crate::model::HistogramReport>| {
-        h.map_or_else(String::new, |h| {
-            format!(
-                "{}, {} in all",
-                wording::counted(h.count, "unmap"),
-                wording::duration(h.sum.0)
-            )
-        })
-    };
-    let unmap = h.unmap_seconds.as_ref();
-    chart::histogram(page, "Time of a futile unmap", &in_all(unmap), unmap);
-    let notifier = h.notifier_seconds.as_ref();
-    chart::histogram(
-        page,
-        "Notifier time of a futile unmap",
-        &in_all(notifier),
-        notifier,
-    );
-    let excess = h.excess_references.as_ref();
-    chart::histogram(
-        page,
-        "Excess references of futile unmaps",
-        "one pin is 1,024 on a small folio",
-        excess,
-    );
-    let again = h.unmaps_per_folio.as_ref();
-    let folios = again.map_or_else(String::new, |h| {
-        format!(
-            "{}, {}",
-            wording::counted(h.count, "folio"),
-            wording::counted(h.sum.0 as u64, "unmap")
-        )
-    });
-    chart::histogram(
-        page,
-        "How often one folio was unmapped in vain",
-        &folios,
-        again,
-    );
-}
-
-pub(crate) fn notifiers(page: &mut Page, capture: &Capture) {
+pub(super) fn notifiers(page: &mut Page, capture: &Capture) {
     let n = &capture.notifier;
     let (Some(calls), Some(futile)) = (n.calls.filter(|n| *n > 0), n.in_futile) else {
         return;
@@ -287,49 +204,39 @@ pub(crate) fn notifiers(page: &mut Page, capture: &Capture) {
         wording::count(futile)
     );
     page.heading("MMU notifiers", &note);
-    let subscribers = capture.subscribers.as_deref().unwrap_or_default();
-    let rows: Vec<Vec<Span>> = subscribers
-        .iter()
-        .take(ROWS)
-        .map(|s| {
-            let shared = s.shared_calls > 0;
-            let most = if shared { "at most " } else { "" };
-            vec![
-                Span::plain(s.symbol.as_str()),
-                number(Some(s.calls)),
-                Span::plain(format!("{most}{}", wording::duration(s.seconds))),
-                Span::plain(wording::duration(s.seconds / (s.calls.max(1)) as f64)),
-            ]
-        })
-        .collect();
+    let rows = tables::subscribers::subscribers(capture).unwrap_or_default();
     if rows.is_empty() {
         return;
     }
+    let (shown, more) = tables::ranked(&rows, ROWS);
+    let cells: Vec<Vec<Span>> = shown
+        .iter()
+        .map(|row| {
+            let bound = if row.is_bound() { "at most " } else { "" };
+            vec![
+                Span::plain(row.symbol),
+                number(Some(row.calls)),
+                Span::plain(format!("{bound}{}", wording::duration(row.seconds))),
+                Span::plain(row.per_call.map_or(UNKNOWN.to_owned(), wording::duration)),
+            ]
+        })
+        .collect();
     page.table(
         &[
             Column::text("subscriber"),
             Column::right("calls"),
             Column::right("time"),
-            Column::right("a call"),
+            Column::right("per call"),
         ],
-        &rows,
+        &cells,
     );
-    let more = subscribers.len().saturating_sub(rows.len());
-    if more > 0 {
-        page.wrapped("  ", "  ", Ink::Dim, &format!("and {more} more"));
-    }
-    if subscribers.iter().any(|s| s.shared_calls > 0) {
-        page.wrapped(
-            "  ",
-            "  ",
-            Ink::Dim,
-            "\"at most\": other subscribers took part in some of the calls, and their time \
-             counts for each",
-        );
+    and_more(page, more.len(), "");
+    if rows.iter().any(tables::SubscriberRow::is_bound) {
+        page.wrapped("  ", "  ", Ink::Dim, tables::subscribers::BOUND);
     }
 }
 
-pub(crate) fn findings(page: &mut Page, capture: &Capture) {
+pub(super) fn findings(page: &mut Page, capture: &Capture) {
     if capture.findings.is_empty() {
         return;
     }
@@ -351,7 +258,7 @@ pub(crate) fn findings(page: &mut Page, capture: &Capture) {
     }
 }
 
-pub(crate) fn gaps(page: &mut Page, capture: &Capture) {
+pub(super) fn gaps(page: &mut Page, capture: &Capture) {
     let mut list = |title: &str, gaps: &[Gap]| {
         if gaps.is_empty() {
             return;
@@ -366,114 +273,9 @@ pub(crate) fn gaps(page: &mut Page, capture: &Capture) {
     list("On weaker evidence", &capture.weaker);
 }
 
-pub(crate) fn trust(page: &mut Page, capture: &Capture) {
-    page.heading("How far to trust this", "");
-    for text in trust_sentences(capture) {
+pub(super) fn reliability(page: &mut Page, capture: &Capture) {
+    page.heading("Reliability", "");
+    for text in judge::reliability(capture) {
         page.wrapped("  ", "  ", Ink::Plain, &text);
-    }
-}
-
-/// How far the numbers can be trusted, and what pinscope itself cost: a paragraph each.
-pub(crate) fn trust_sentences(capture: &Capture) -> Vec<String> {
-    let lost = &capture.lost;
-    let mut text = if lost.keys == 0 && lost.events == 0 {
-        "Nothing was lost for want of room.".to_owned()
-    } else {
-        format!(
-            "Lost for want of room: {}, {}.",
-            wording::counted(lost.keys, "key"),
-            wording::counted(lost.events, "event")
-        )
-    };
-    let known: Vec<u64> = capture.hooks.iter().filter_map(|h| h.missed).collect();
-    let missed = known.iter().fold(0u64, |a, b| a.saturating_add(*b));
-    text.push_str(&match (known.is_empty(), missed) {
-        (true, _) => " Whether calls went unseen can't be known.".to_owned(),
-        (_, 0) => " No call is known to have gone unseen.".to_owned(),
-        (_, n) => format!(
-            " {} went unseen.",
-            if n == 1 {
-                "1 call or return".to_owned()
-            } else {
-                format!("{} calls or returns", wording::count(n))
-            }
-        ),
-    });
-    if capture.in_flight > 0 && capture.unmaps.total.is_some() {
-        text.push_str(&format!(
-            " At the end {} inside reclaim: what {} unmapping then isn't counted.",
-            if capture.in_flight == 1 {
-                "1 task was".to_owned()
-            } else {
-                format!("{} tasks were", wording::count(capture.in_flight))
-            },
-            if capture.in_flight == 1 {
-                "it was"
-            } else {
-                "they were"
-            },
-        ));
-    }
-    if capture
-        .histograms
-        .unmap_seconds
-        .as_ref()
-        .is_some_and(|h| h.count > 0)
-    {
-        text.push_str(&format!(
-            " Percentiles are right to {:.1} %.",
-            capture.accuracy.histogram_relative_error * 100.0
-        ));
-    }
-    let mut texts = vec![text];
-    let cost = cost(capture);
-    if !cost.is_empty() {
-        texts.push(format!("pinscope itself: {cost}."));
-    }
-    texts
-}
-
-fn cost(capture: &Capture) -> String {
-    let c = &capture.cost;
-    let mut parts = Vec::new();
-    if let Some(bpf) = c.bpf_seconds {
-        let runs = c
-            .bpf_runs
-            .map(|n| format!(" ({})", wording::counted(n, "run")))
-            .unwrap_or_default();
-        let seconds = capture.window.seconds;
-        let share = if seconds > 0.0 {
-            format!(", {} of one CPU", percent(bpf / seconds))
-        } else {
-            String::new()
-        };
-        parts.push(format!(
-            "{} in its BPF programs{runs}{share}",
-            wording::duration(bpf)
-        ));
-    }
-    if let Some(cpu) = c.cpu_seconds {
-        let besides = if c.bpf_seconds.is_some() {
-            "of CPU besides"
-        } else {
-            "of CPU beside its BPF programs, which aren't timed unless asked for"
-        };
-        parts.push(format!("{} {besides}", wording::duration(cpu)));
-    }
-    if let Some(rss) = c.rss_bytes {
-        parts.push(format!("{} of memory", wording::bytes(rss)));
-    }
-    parts.join("; ")
-}
-
-fn percent(part: f64) -> String {
-    if !part.is_finite() {
-        UNKNOWN.to_owned()
-    } else if part == 0.0 {
-        "0 %".to_owned()
-    } else if part < 0.0001 {
-        "<0.01 %".to_owned()
-    } else {
-        format!("{:.2} %", part * 100.0)
     }
 }

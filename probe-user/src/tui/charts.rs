@@ -5,28 +5,16 @@ use unicode_width::UnicodeWidthStr;
 
 use super::{
     theme::{Ink, Theme},
-    views::value,
+    width::padded,
 };
 use crate::model::{
     HistogramReport, Unit,
     history::{Column, POWERS},
+    tables::{Bin, BinRow, bins},
     wording,
 };
 
-/// The smallest value of a power of two, in its unit's words.
-fn label(unit: Unit, power: usize) -> String {
-    let raw = if power == 0 { 0 } else { 1u64 << (power - 1) };
-    match unit {
-        Unit::Seconds => value(unit, raw as f64 / 1e9),
-        Unit::References | Unit::Unmaps => value(unit, raw as f64),
-    }
-}
-
-fn pad(text: &str, width: usize) -> String {
-    format!("{}{text}", " ".repeat(width.saturating_sub(text.width())))
-}
-
-/// A distribution by powers of two, a row each, the smallest first; as many as there is room for.
+/// A distribution: a line for each bin, the smallest values first, in at most `height` lines.
 pub(super) fn distribution(
     h: Option<&HistogramReport>,
     width: usize,
@@ -36,48 +24,41 @@ pub(super) fn distribution(
     let Some(h) = h.filter(|h| h.count > 0) else {
         return vec![Line::styled("no value yet", theme.style(Ink::Dim))];
     };
-    let mut rows = [0u64; 65];
-    for &(upper, n) in &h.buckets {
-        let row = &mut rows[(64 - h.unit.raw(upper).leading_zeros()) as usize];
-        *row = row.saturating_add(n);
-    }
-    let first = rows.iter().position(|n| *n > 0).unwrap_or(0);
-    let last = rows.iter().rposition(|n| *n > 0).unwrap_or(0);
-    // More powers of two than lines: several share one.
-    let step = (last - first + 1).div_ceil(height.max(1)).max(1);
-    let merged: Vec<(usize, u64)> = (first..=last)
-        .step_by(step)
-        .map(|p| (p, rows[p..(p + step).min(65)].iter().sum()))
-        .collect();
-    let most = merged.iter().map(|(_, n)| *n).max().unwrap_or(0);
-    let labels: Vec<String> = merged
+    let rows = bins::bins(h, height);
+    let most = rows.iter().filter_map(BinRow::bin).map(|b| b.count).max();
+    let most = most.unwrap_or(0);
+    let label = |bin: &Bin| match h.unit {
+        Unit::Seconds => format!("from {}", bin.from(h.unit)),
+        Unit::References | Unit::Unmaps => bin.range(h.unit),
+    };
+    let labels: Vec<String> = rows
         .iter()
-        .map(|(p, _)| format!("from {}", label(h.unit, *p)))
+        .map(|row| row.bin().map_or_else(String::new, label))
         .collect();
     let wide = labels.iter().map(|l| l.width()).max().unwrap_or(0);
     let count = wording::count(most).width();
     let room = width.saturating_sub(wide + count + 4);
-    merged
-        .iter()
+    rows.iter()
         .zip(labels)
-        .map(|((_, n), label)| {
+        .map(|(row, label)| {
+            let Some(bin) = row.bin() else {
+                let gap = if theme.ascii { "..." } else { "…" };
+                return Line::styled(padded(gap, wide), theme.style(Ink::Dim));
+            };
             Line::from(vec![
                 Span::raw(format!(
                     "{}  {}  ",
-                    pad(&label, wide),
-                    pad(&wording::count(*n), count)
+                    padded(&label, wide),
+                    padded(&wording::count(bin.count), count)
                 )),
-                Span::styled(
-                    theme.bar(*n as f64, most as f64, room),
-                    theme.style(Ink::Bar),
-                ),
+                theme.ink(Ink::Bar, theme.bar(bin.count as f64, most as f64, room)),
             ])
         })
         .collect()
 }
 
-/// A heat map: a column for each look, the newest to the right; a row for each power of two, the
-/// largest on top.
+/// A heat map: a column for each sample, the newest on the right; a row for one power of two or
+/// several, the largest on top.
 pub(super) fn heat_map<'a>(
     columns: &(impl ExactSizeIterator<Item = &'a Column> + Clone),
     unit: Unit,
@@ -91,13 +72,14 @@ pub(super) fn heat_map<'a>(
         (0..POWERS).rfind(|p| used(*p)),
     ) else {
         return vec![Line::styled(
-            "nothing was unmapped in vain in these looks",
+            "no futile unmaps in these samples",
             theme.style(Ink::Dim),
         )];
     };
     let step = (last - first + 1).div_ceil(height.max(1)).max(1);
     let bands: Vec<usize> = (first..=last).step_by(step).collect();
-    let labels: Vec<String> = bands.iter().map(|p| label(unit, *p)).collect();
+    let label = |p: usize| bins::raw(unit, if p == 0 { 0 } else { 1 << (p - 1) });
+    let labels: Vec<String> = bands.iter().map(|p| label(*p)).collect();
     let wide = labels.iter().map(|l| l.width()).max().unwrap_or(0);
     let room = width.saturating_sub(wide + 1).max(1);
     let skip = columns.len().saturating_sub(room);
@@ -124,9 +106,9 @@ pub(super) fn heat_map<'a>(
                 .collect();
             let shown = columns.len() - skip;
             Line::from(vec![
-                Span::raw(format!("{} ", pad(&label, wide))),
+                Span::raw(format!("{} ", padded(&label, wide))),
                 Span::raw(" ".repeat(room.saturating_sub(shown))),
-                Span::styled(cells, theme.style(Ink::Bar)),
+                theme.ink(Ink::Bar, cells),
             ])
         })
         .collect()

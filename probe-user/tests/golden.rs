@@ -1,0 +1,77 @@
+//! What programs read must not change by accident: the JSON of recordings, byte for byte, as an
+//! earlier version wrote it. Only prose may differ.
+
+// clippy.toml allows these in tests, and takes the helpers beside them for something else.
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+
+/// Keys that hold prose, one line each in indented JSON.
+const PROSE: [&str; 5] = ["text", "advice", "what", "why", "reason"];
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn without_prose(json: &str) -> String {
+    let is_prose = |line: &&str| {
+        let key = line.trim_start().strip_prefix('"');
+        key.is_some_and(|l| PROSE.iter().any(|p| l.starts_with(&format!("{p}\": "))))
+    };
+    json.lines()
+        .filter(|line| !is_prose(line))
+        .fold(String::new(), |text, line| text + line + "\n")
+}
+
+fn json_of(file: &Path) -> String {
+    let out = Command::cargo_bin("pinscope")
+        .unwrap()
+        .arg("report")
+        .arg(file)
+        .args(["--format", "json"])
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{out:?}");
+    String::from_utf8(out.stdout).unwrap()
+}
+
+#[test]
+fn recordings_give_the_same_json_as_ever() {
+    for (recording, golden) in [
+        ("../docs/demo.pscope", "tests/data/golden/demo.json"),
+        ("tests/data/v1.pscope", "tests/data/golden/v1.json"),
+    ] {
+        let now = without_prose(&json_of(&path(recording)));
+        let golden = std::fs::read_to_string(path(golden)).unwrap();
+        for (i, (now, then)) in now.lines().zip(golden.lines()).enumerate() {
+            assert_eq!(now, then, "{recording}, line {}", i + 1);
+        }
+        assert_eq!(now, golden, "{recording}");
+    }
+}
+
+/// A capture that is read and written again is the same file, whatever words it has.
+#[test]
+fn captures_survive_a_round_trip() {
+    let file = path("tests/data/capture.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    for (known, newer) in [
+        ("", ""),
+        (r#""proactive""#, r#""compaction""#),
+        (r#""shmem""#, r#""device_private""#),
+        (r#""kept""#, r#""requeued""#),
+    ] {
+        let text = text.replace(known, newer);
+        let file = dir.path().join("capture.json");
+        std::fs::write(&file, &text).unwrap();
+        assert!(text.contains(newer), "{newer} is not in the capture");
+        let again = json_of(&file);
+        let sorted = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(sorted(&again), sorted(&text), "{newer}");
+    }
+    // Without a word of a newer version not even the order of keys changes.
+    assert_eq!(json_of(&file), text);
+}
