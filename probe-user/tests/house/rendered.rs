@@ -14,7 +14,7 @@ use pinscope::{
         text::{Style, report},
     },
     snapshot::Snapshot,
-    tui::{Dashboard, Source, Theme},
+    tui::{Dashboard, Feed, Theme},
 };
 use ratatui::{Terminal, backend::TestBackend};
 
@@ -101,7 +101,7 @@ fn screen(recording: &Recording, key: char) -> String {
             color: false,
             ascii: false,
         },
-        Source::Replay {
+        Feed::Replay {
             index: 0,
             count: recording.count(),
             speed: 1.0,
