@@ -18,7 +18,7 @@ use crate::{hist::Hist, hooks::Hook, verdict::Verdict};
 
 /// The number of tasks that can be followed at the same time. A power of two.
 pub const TASK_SLOTS: u32 = 2048;
-/// The number of slots that a task tries, its home slot first.
+/// The number of slots that a task tries, starting with its home slot.
 pub const TASK_PROBES: u32 = 4;
 /// The number of a folio's mappings that are remembered until its verdict; more are lost.
 pub const MAX_MAPPINGS: usize = 32;
@@ -55,7 +55,7 @@ macro_rules! shared {
 
 shared! {
     /// A process that lost mappings. The address of an mm may be reused after it is gone; the
-    /// pid tells the next owner apart. By cgroup ([`crate::VictimsBy::Cgroup`]) `mm` is 0, and
+    /// pid distinguishes the next owner. By cgroup ([`crate::VictimsBy::Cgroup`]) `mm` is 0, and
     /// `tgid` and `pad` are the lower and upper half of the cgroup's id. If victims are not kept,
     /// all three are 0.
     #[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]

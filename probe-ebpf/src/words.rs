@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Reclaimer {
-    /// Unknown, because a hook that tells reclaimers apart isn't attached.
+    /// Unknown, because a hook that distinguishes reclaimers isn't attached.
     Unknown = 0,
     /// The kernel thread kswapd (`mm/vmscan.c`: `kswapd`).
     Kswapd = 1,

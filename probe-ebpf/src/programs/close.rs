@@ -20,7 +20,7 @@ pub fn close(state: &mut TaskState, fresh: bool) {
         return;
     }
     if state.phase == PHASE_UNMAP && fresh {
-        // The return probe didn't run: a kretprobe has only so many instances. The folio is
+        // The return probe didn't run: the number of a kretprobe's instances is limited. The folio is
         // still isolated, so its references are what they were, unless it was mapped again.
         examine(state);
         state.bits |= LATE;

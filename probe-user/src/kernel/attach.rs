@@ -85,7 +85,7 @@ pub(super) fn check_privileges() -> Result<(), AttachError> {
 /// Returns a loader without the kernel's types: no relocation needs them, as offsets are data.
 ///
 /// `EbpfLoader::new` always reads and parses the types, 15 MiB and a quarter of the time to
-/// attach, before it can be told not to. While it can't open a file, it goes on without them.
+/// attach, before an option can prevent it. While it can't open a file, it goes on without them.
 fn loader<'a>() -> EbpfLoader<'a> {
     let limit = getrlimit(Resource::RLIMIT_NOFILE).ok();
     if let Some((_, hard)) = limit {

@@ -271,7 +271,7 @@ impl Resolver<'_> {
         let shrink = Some(Hook::ShrinkList);
         k.sc_target_memcg = self.first(&[("scan_control", "target_mem_cgroup", 0)], shrink);
         k.sc_nr_to_reclaim = self.first(&[("scan_control", "nr_to_reclaim", 0)], shrink);
-        // A bit-field, from 5.19 on: older kernels have no memory.reclaim to tell apart.
+        // A bit-field, from 5.19 on: older kernels have no memory.reclaim to distinguish.
         if let Some(bits) = self.btf.field("scan_control", "proactive") {
             k.sc_proactive = bits / 8;
             k.sc_proactive_mask = 1 << (bits % 8);

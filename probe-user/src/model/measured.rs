@@ -51,7 +51,7 @@ impl Measured {
     }
 
     /// Returns the verdict that a count of `verdict` belongs to: `Undecided` if the hooks can't
-    /// tell.
+    /// decide it.
     pub fn attribute(self, verdict: Verdict) -> Verdict {
         if self.verdict(verdict) {
             verdict
@@ -60,11 +60,11 @@ impl Measured {
         }
     }
 
-    /// Returns who was reclaiming, as far as the hooks can tell.
+    /// Returns who was reclaiming, as far as the hooks distinguish reclaimers.
     pub fn reclaimer(self, said: Reclaimer) -> Reclaimer {
         match said {
             _ if !self.by(Hook::ShrinkList) => Reclaimer::Unknown,
-            // Only reclaim_pages tells these three apart.
+            // Only reclaim_pages distinguishes these three.
             Reclaimer::Direct | Reclaimer::Madvise | Reclaimer::Damon
                 if !self.by(Hook::ReclaimPages) =>
             {

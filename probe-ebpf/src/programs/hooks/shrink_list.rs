@@ -1,5 +1,5 @@
 //! `shrink_folio_list(list, pgdat, sc, stat, …)`, on 5.10 `shrink_page_list` with the same
-//! arguments: brackets a batch of reclaim and tells who is reclaiming.
+//! arguments: brackets a batch of reclaim and notes who is reclaiming.
 
 use aya_ebpf::{
     EbpfContext,
