@@ -1,58 +1,31 @@
 //! How an unmap gets its one verdict. Pure code, shared by both sides and the tests.
 
-/// What became of one unmapped folio. Every unmap ends in exactly one verdict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Verdict {
-    /// The folio left its cache, or the lazyfree path freed it, in the same pass.
-    Freed = 0,
-    /// Excess references, pinned, not freed.
-    FutilePinned = 1,
-    /// Excess references, not pinned, not freed.
-    FutileReferenced = 2,
-    /// Reclaim started to write the folio out: ordinary swap-out.
-    Writeback = 3,
-    /// No excess, not freed, not written: dirty file, private data, a lost race.
-    Kept = 4,
-    /// Still mapped after the unmap: the notifier fired for nothing.
-    Restored = 5,
-    /// Migration only: the move succeeded.
-    Migrated = 6,
-    /// No verdict could be reached, because a hook that it needs isn't attached or a probe
-    /// didn't run. Outputs show this verdict only where it occurs.
-    Undecided = 7,
+use crate::words::words;
+
+words! {
+    /// What became of one unmapped folio. Every unmap ends in exactly one verdict.
+    pub enum Verdict {
+        /// The folio left its cache, or the lazyfree path freed it, in the same pass.
+        Freed = 0 => "freed",
+        /// Excess references, pinned, not freed.
+        FutilePinned = 1 => "futile_pinned",
+        /// Excess references, not pinned, not freed.
+        FutileReferenced = 2 => "futile_referenced",
+        /// Reclaim started to write the folio out: ordinary swap-out.
+        Writeback = 3 => "writeback",
+        /// No excess, not freed, not written: dirty file, private data, a lost race.
+        Kept = 4 => "kept",
+        /// Still mapped after the unmap: the notifier fired for nothing.
+        Restored = 5 => "restored",
+        /// Migration only: the move succeeded.
+        Migrated = 6 => "migrated",
+        /// No verdict could be reached, because a hook that it needs isn't attached or a probe
+        /// didn't run. Outputs show this verdict only where it occurs.
+        Undecided = 7 => "undecided",
+    }
 }
 
 impl Verdict {
-    /// The number of verdicts, including `Undecided`.
-    pub const COUNT: usize = 8;
-
-    /// All verdicts, in the order of their numbers.
-    pub const ALL: [Verdict; Verdict::COUNT] = [
-        Verdict::Freed,
-        Verdict::FutilePinned,
-        Verdict::FutileReferenced,
-        Verdict::Writeback,
-        Verdict::Kept,
-        Verdict::Restored,
-        Verdict::Migrated,
-        Verdict::Undecided,
-    ];
-
-    /// The word that outputs use.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Verdict::Freed => "freed",
-            Verdict::FutilePinned => "futile_pinned",
-            Verdict::FutileReferenced => "futile_referenced",
-            Verdict::Writeback => "writeback",
-            Verdict::Kept => "kept",
-            Verdict::Restored => "restored",
-            Verdict::Migrated => "migrated",
-            Verdict::Undecided => "undecided",
-        }
-    }
-
     /// Whether references made the unmap futile.
     #[inline(always)]
     pub const fn is_futile(self) -> bool {
