@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use commands::{bench, build, demo, dist, packages, sync, test, vm};
+use commands::{bench, build, check, demo, dist, packages, sync, test, vm};
 use guest::session::{GUEST_FAILED, GuestFailed};
 use host::{paths, progress};
 
@@ -34,6 +34,8 @@ enum Task {
     Vm(vm::Args),
     /// Build the kernel side and the static binaries
     Build,
+    /// Check the sources of both sides without building them, for editors too
+    Check(check::Args),
     /// Build the static release binary, and print its path
     Dist,
     /// Run the benchmarks
@@ -70,6 +72,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Task::Vm(args) => vm::run(args),
         Task::Bench(args) => bench::run(&args),
         Task::Build => build::run(),
+        Task::Check(args) => check::run(&args),
         Task::Dist => dist::run(),
         Task::Packages => packages::run(),
         Task::Sync => sync::run(),

@@ -4,6 +4,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod build;
+pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod dist;
 pub(crate) mod packages;

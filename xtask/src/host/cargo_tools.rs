@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::host::{ebpf_build, paths, process, progress};
+use crate::host::{bpf_toolchain, ebpf_build, paths, process, progress};
 
 /// The version of cargo-deny that tests run.
 const CARGO_DENY: &str = "0.20.2";
@@ -50,9 +50,12 @@ pub(crate) fn ensure_linker() -> Result<()> {
         .args([
             "--no-default-features",
             "--features",
-            &format!("llvm-{}", ebpf_build::LLVM),
+            &format!("llvm-{}", bpf_toolchain::LLVM),
         ])
-        .env("LLVM_PREFIX", format!("/usr/lib/llvm-{}", ebpf_build::LLVM));
+        .env(
+            "LLVM_PREFIX",
+            format!("/usr/lib/llvm-{}", bpf_toolchain::LLVM),
+        );
     process::logged("bpf-linker", &mut command).context(
         "bpf-linker did not build: set PINSCOPE_BPF_LINKER to the path of one installed another way",
     )

@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows of guests or of the developer commands.
 
+pub(crate) mod bpf_toolchain;
 pub(crate) mod cargo_tools;
 pub(crate) mod debian_version;
 pub(crate) mod ebpf_build;

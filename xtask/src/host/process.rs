@@ -62,6 +62,18 @@ pub(crate) fn noisy(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Runs `command` with our stdout and stderr.
+pub(crate) fn passed_through(command: &mut Command) -> Result<()> {
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .with_context(|| format!("cannot start `{}`: is it installed?", shown(command)))?;
+    if !status.success() {
+        bail!("`{}` failed ({status})", shown(command));
+    }
+    Ok(())
+}
+
 /// Runs `command` and returns its stdout; its stderr is ours.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let out = command

@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::host::tool::Tool;
-use crate::host::{cargo_tools, ebpf_build, private_apt, process, progress};
+use crate::host::{bpf_toolchain, cargo_tools, ebpf_build, private_apt, process, progress};
 
 /// The static busybox of this machine, which guests get too.
 pub(crate) const BUSYBOX: &str = "/bin/busybox";
@@ -64,11 +64,11 @@ fn missing(purposes: &[Purpose]) -> Result<BTreeSet<&'static str>> {
     if purposes.contains(&Purpose::Build) {
         need(program("cc"), &["gcc", "libc6-dev"]);
         need(
-            ebpf_build::toolchain()?.is_some(),
+            bpf_toolchain::find()?.is_some(),
             &["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf"],
         );
         if !ebpf_build::linker()?.is_file() {
-            let llvm = Path::new("/usr/lib").join(format!("llvm-{}", ebpf_build::LLVM));
+            let llvm = Path::new("/usr/lib").join(format!("llvm-{}", bpf_toolchain::LLVM));
             need(
                 llvm.join("include/llvm-c/Core.h").is_file(),
                 &["llvm-22-dev"],
