@@ -1,7 +1,7 @@
-# What watching adds to 25,600 futile unmaps: the system time of the workload itself.
+# What pinscope adds to 25,600 futile unmaps, measured as system time of the workload.
 #
-# The peer is a bpftrace script that correlates the unmap, the notifier within it, and
-# __remove_mapping. Empty probes at all of pinscope's hooks are the floor for each way to attach.
+# It is compared with a bpftrace script that correlates the unmap, the notifier within it, and
+# __remove_mapping. Empty probes at all of pinscope's hooks are the floor for each attach mode.
 export TMPDIR=/mnt
 work="/bin/workload burst --pages 256 --rounds 100"
 
@@ -23,7 +23,7 @@ kretprobe:try_to_unmap /@start[tid]/ {
 }
 kprobe:__remove_mapping { @removing[tid] = arg1; }
 kretprobe:__remove_mapping /@removing[tid]/ {
-    if (@removing[tid] == @pending[tid] && retval == 0) { @in_vain[comm] = count(); }
+    if (@removing[tid] == @pending[tid] && retval == 0) { @futile[comm] = count(); }
     delete(@removing[tid]);
     delete(@pending[tid]);
 }
@@ -38,7 +38,7 @@ kretprobe:__remove_mapping { }
 END
 sed 's/kretprobe:/kretfunc:/g; s/kprobe:/kfunc:/g' /tmp/empty-kprobe.bt >/tmp/empty-fentry.bt
 
-# The workload's own JSON, whatever else is printed beside it.
+# Reads the time from the workload's JSON, whatever else is printed beside it.
 seconds() {
     grep -o '"system_seconds":[0-9.e-]*' | head -n 1 | cut -d: -f2
 }
@@ -58,5 +58,5 @@ for how in auto kprobe; do
     total=$(grep -A 3 '"futile_pinned": {' /tmp/$how.json | grep -m 1 '"folios"' | tr -dc 0-9)
     echo "figure $BENCH pinscope-$how counted $total of 25600 as futile_pinned"
 done
-vain=$(sed -n 's/^@in_vain\[workload\]: //p' /tmp/script.out)
-echo "figure $BENCH the script counted ${vain:-0} of 25600 as in vain"
+futile=$(sed -n 's/^@futile\[workload\]: //p' /tmp/script.out)
+echo "figure $BENCH the script counted ${futile:-0} of 25600 as futile"

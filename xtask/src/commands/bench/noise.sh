@@ -1,4 +1,4 @@
-# The same work under two names, taking turns.
+# The same work under two names, which take turns.
 now() {
     read -r seconds _ </proc/uptime
     echo "$seconds"

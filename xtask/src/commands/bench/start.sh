@@ -1,4 +1,4 @@
-# From the start to "attached", memory, CPU while idle, and a burst with events asked for.
+# The time until the hooks are attached, memory, CPU while idle, and a burst with events.
 export TMPDIR=/mnt
 field() {
     sed -n "s/.*\"$1\": \([0-9.e-]*\).*/\1/p" "$2" | head -n 1
@@ -12,7 +12,7 @@ for _ in 1 2 3 4 5; do
 done
 ticks() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
 for how in auto kprobe; do
-    # From the look after the attach on: that one costs more than all the rest.
+    # The first sample, right after the attach, costs more than all later ones: leave it out.
     pinscope -q capture --attach $how -d 30s -i 1s --format json -o /tmp/idle.json &
     pid=$!
     sleep 6

@@ -1,6 +1,6 @@
-# The packages in a Debian of their own, with systemd as PID 1 of its namespace: they install, run
-# as their unit with what it allows, and leave nothing behind. /debian.tar, /pinscope.deb and
-# /pinscope.rpm are given. Prints a line for each check, and the sum as Rust's harness does.
+# Tests the packages in a Debian of their own, with systemd as PID 1 of its namespace: they install,
+# run as their unit with the privileges that it grants, and leave nothing behind. Needs /debian.tar,
+# /pinscope.deb and /pinscope.rpm. Prints a line for each check and a summary, as Rust's harness does.
 passed=0
 failed=0
 root=/tmp/debian
@@ -18,7 +18,7 @@ check() {
     fi
 }
 
-# Inside, by full paths: busybox would take its own command of that name.
+# Commands inside need full paths: busybox would run its own command of that name.
 inside() { nsenter -t "$pid" -m -p -- "$@"; }
 ctl() { inside /usr/bin/systemctl "$@"; }
 get() { inside /usr/bin/curl -sf "http://127.0.0.1:9723$1"; }
@@ -60,7 +60,8 @@ answers() {
     ctl status pinscope --no-pager -l
     return 1
 }
-# The least: nobody's uid, no capability left, none to be had but the three, and the filter.
+# The least privileges: not uid 0, no capability left, only three in the bounding set, and a filter
+# for system calls.
 least() {
     main=$(ctl show -p MainPID --value pinscope)
     status=$(inside /usr/bin/grep -E '^(Uid|CapEff|CapPrm|CapBnd|NoNewPrivs|Seccomp):' "/proc/$main/status" |
@@ -91,7 +92,7 @@ nothing_hooked() {
 echo
 echo "running 18 tests"
 check system_is_up up
-# Once more, for this shell's own variable.
+# Again in this shell, to set its variable "pid": the check ran in a subshell.
 up
 check deb_installs inside /usr/bin/dpkg -i /pinscope.deb
 check deb_starts_nothing is "$(ctl is-active pinscope)" inactive
