@@ -41,7 +41,7 @@ const GENERATORS: [&str; 2] = ["docs_", "pictures_"];
 /// Makes the copies and the generated parts of the docs.
 pub(crate) fn run() -> Result<ExitCode> {
     for (original, copy) in COPIES {
-        let text = read(original)?;
+        let text = read(Path::new(original))?;
         if std::fs::read(copy).is_ok_and(|old| old == text) {
             continue;
         }
@@ -54,7 +54,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     check_copies()?;
     setup::ready(&[Purpose::Build])?;
     ebpf_build::build()?;
-    progress::step("generating the generated parts of the docs");
+    progress::step("generating parts of the docs (target/logs/sync.log)");
     let mut command = process::cargo();
     command
         .args(["test", "--quiet", "--package", "pinscope", "--tests", "--"])
@@ -62,26 +62,30 @@ pub(crate) fn run() -> Result<ExitCode> {
         .env("PINSCOPE_DOCS", "write")
         .env("PINSCOPE_PICTURES", "write")
         .env("PINSCOPE_EBPF_OBJECT", paths::absolute(ebpf_build::OBJECT)?);
-    process::noisy(&mut command)?;
+    process::logged("sync", &mut command)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Fails if a copy differs from its original, or if a directory of copies contains another file.
 pub(crate) fn check_copies() -> Result<()> {
+    check_copies_in(Path::new(""))
+}
+
+fn check_copies_in(root: &Path) -> Result<()> {
     for (original, copy) in COPIES {
-        let text = read(original)?;
-        if !std::fs::read(copy).is_ok_and(|other| other == text) {
+        let text = read(&root.join(original))?;
+        if !std::fs::read(root.join(copy)).is_ok_and(|other| other == text) {
             bail!("{copy} is not a copy of {original}: run cargo xtask sync");
         }
     }
     for directory in COPIES_ONLY {
-        let entries =
-            std::fs::read_dir(directory).with_context(|| format!("cannot list {directory}"))?;
+        let entries = std::fs::read_dir(root.join(directory))
+            .with_context(|| format!("cannot list {directory}"))?;
         for entry in entries {
             let path = entry
                 .with_context(|| format!("cannot list {directory}"))?
                 .path();
-            if !COPIES.iter().any(|(_, copy)| path == Path::new(copy)) {
+            if !COPIES.iter().any(|(_, copy)| path == root.join(copy)) {
                 bail!(
                     "{} is not one of the copies that cargo xtask sync makes: remove it, or add it to them",
                     path.display()
@@ -92,6 +96,35 @@ pub(crate) fn check_copies() -> Result<()> {
     Ok(())
 }
 
-fn read(original: &str) -> Result<Vec<u8>> {
-    std::fs::read(original).with_context(|| format!("cannot read {original}"))
+fn read(original: &Path) -> Result<Vec<u8>> {
+    std::fs::read(original).with_context(|| format!("cannot read {}", original.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_that_differs_and_a_file_that_is_no_copy_are_errors() {
+        let root = std::env::temp_dir().join(format!("pinscope-copies-{}", std::process::id()));
+        for (original, copy) in COPIES {
+            for file in [original, copy] {
+                let file = root.join(file);
+                std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+                std::fs::write(file, "same").unwrap();
+            }
+        }
+        check_copies_in(&root).unwrap();
+        let stray = root.join(COPIES_ONLY[0]).join("stray.yml");
+        std::fs::write(&stray, "").unwrap();
+        let error = check_copies_in(&root).unwrap_err().to_string();
+        assert!(
+            error.contains("stray.yml is not one of the copies"),
+            "{error}"
+        );
+        std::fs::write(root.join(COPIES[0].0), "changed").unwrap();
+        let error = check_copies_in(&root).unwrap_err().to_string();
+        assert!(error.ends_with("run cargo xtask sync"), "{error}");
+        std::fs::remove_dir_all(&root).unwrap();
+    }
 }
