@@ -1,7 +1,7 @@
 #!/bin/busybox sh
-# The guest's first and only service: makes the machine ready, runs one command
-# with its output on channels of its own, reports its exit status, and stops.
-# Everything said here goes to the console, which the host keeps as a log.
+# The guest's init: prepares the machine, runs one command with its output on channels of its own,
+# reports its exit status, and stops. Its own output goes to the console, which the host keeps as a
+# log.
 
 export PATH=/bin:/sbin:/usr/bin:/usr/sbin:/root HOME=/root TERM=dumb LC_ALL=C.UTF-8
 mount -t proc proc /proc
@@ -36,7 +36,7 @@ hostname pinscope-guest
 ip link set lo up
 ulimit -l unlimited
 ulimit -c 0
-# Not every series has each of these.
+# Some series lack one of these.
 [ -e /proc/sys/kernel/io_uring_disabled ] && echo 0 >/proc/sys/kernel/io_uring_disabled
 [ -e /proc/sys/kernel/kptr_restrict ] && echo 0 >/proc/sys/kernel/kptr_restrict
 
@@ -54,7 +54,7 @@ if [ "$SWAP" = zram ]; then
     mkswap /dev/zram0 >/dev/null && swapon /dev/zram0
 fi
 
-# The channels: virtio ports by name, or else the serial lines after the console's.
+# The channels: virtio ports by name, or the serial lines after the console's.
 out=/dev/ttyS1 err=/dev/ttyS2 status=/dev/ttyS3
 for port in /sys/class/virtio-ports/*; do
     [ -e "$port/name" ] || continue
@@ -72,7 +72,7 @@ for line in $out $err $status; do
 done
 exec 9>"$status"
 
-# Carries one stream of the command to its channel, and marks its end.
+# Copies one stream of the command to its channel, and writes the mark at its end.
 pump() {
     exec 8>"$2" 9>&-
     cat <"$1" >&8 8>&- &
@@ -93,7 +93,7 @@ cd /root || echo "init: no /root"
 sh /etc/command >/run/out 2>/run/err 9>&-
 code=$?
 
-# What the command left behind may still hold its streams: not for long.
+# Processes that the command left behind may keep its streams open: end them after five seconds.
 (
     exec 9>&-
     sleep 5
@@ -104,6 +104,6 @@ wait $out_pump $err_pump
 kill $watchdog
 echo "exit $code" >&9
 
-# The host ends the machine when it has read everything.
+# The host stops the machine once it has read everything; this is for a host that doesn't.
 sleep 60
 poweroff -f
