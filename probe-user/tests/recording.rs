@@ -238,7 +238,7 @@ fn hostile_lengths_take_no_memory() {
     bombed.extend(bomb);
     let recording = Recording::from_bytes(bombed).unwrap();
     let error = recording.frame(0).unwrap_err();
-    assert!(error.contains("understood"), "{error}");
+    assert!(error.contains("decoded"), "{error}");
 }
 
 /// Serialises the tests, because memory is measured for the whole process.

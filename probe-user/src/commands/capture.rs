@@ -16,13 +16,15 @@ use tokio::{
 use super::{
     TIMED_OUT,
     child::{self, NotStarted},
-    host::host,
     options,
     output::{self, Sink},
 };
 use crate::{
     cli::{self, Cli, Format},
-    kernel::probes::{Options, Probes},
+    kernel::{
+        host::host,
+        probes::{ProbeOptions, Probes},
+    },
     model::{Capture, Interval, Totals, Window},
     recording::{Header, RecordError, Writer},
     render::{
@@ -72,7 +74,7 @@ async fn watch(cli: &Cli, args: &cli::Capture, sink: &mut Sink) -> Result<u8> {
         (None, Some(_)) => RECORDED_EVENTS,
         (None, None) => 0,
     };
-    let mut probes = Probes::attach(&Options {
+    let mut probes = Probes::attach(&ProbeOptions {
         events_per_second,
         measure_self: args.self_cost,
         ..options(&args.hooking)

@@ -9,10 +9,13 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{host::host, options, terminal::Screen};
+use super::{options, terminal::Screen};
 use crate::{
     cli::{Cli, Color, Live},
-    kernel::probes::{Options, Probes},
+    kernel::{
+        host::host,
+        probes::{ProbeOptions, Probes},
+    },
     model::{Capture, history},
     recording::{Frame, Frames, Recording},
     render::json,
@@ -63,7 +66,7 @@ fn theme(cli: &Cli) -> Theme {
 }
 
 fn live(cli: &Cli, args: &Live) -> Result<u8> {
-    let mut probes = Probes::attach(&Options {
+    let mut probes = Probes::attach(&ProbeOptions {
         events_per_second: args.events,
         ..options(&args.hooking)
     })?;

@@ -6,7 +6,6 @@ mod diff;
 mod doctor;
 mod export;
 mod hooking;
-mod host;
 mod live;
 mod output;
 mod report;

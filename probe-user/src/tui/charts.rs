@@ -1,5 +1,7 @@
 //! Distributions and heat maps, as lines of text.
 
+use std::ops::Range;
+
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
 
@@ -57,10 +59,11 @@ pub(super) fn distribution(
         .collect()
 }
 
-/// A heat map: a column for each sample, the newest on the right; a row for one power of two or
-/// several, the largest on top.
+/// A heat map: a column for each sample, the newest on the right; a row for each band of values,
+/// the largest on top. `h` is the distribution beside it, whose edges the bands keep.
 pub(super) fn heat_map<'a>(
     columns: &(impl ExactSizeIterator<Item = &'a Column> + Clone),
+    h: Option<&HistogramReport>,
     unit: Unit,
     width: usize,
     height: usize,
@@ -76,33 +79,34 @@ pub(super) fn heat_map<'a>(
             theme.style(Ink::Dim),
         )];
     };
-    let step = (last - first + 1).div_ceil(height.max(1)).max(1);
-    let bands: Vec<usize> = (first..=last).step_by(step).collect();
-    let label = |p: usize| bins::raw(unit, if p == 0 { 0 } else { 1 << (p - 1) });
-    let labels: Vec<String> = bands.iter().map(|p| label(*p)).collect();
+    let bands = bins::bands(h, first..=last, height);
+    let labels: Vec<String> = bands
+        .iter()
+        .map(|band| bins::raw(unit, bins::lowest(band.start)))
+        .collect();
     let wide = labels.iter().map(|l| l.width()).max().unwrap_or(0);
     let room = width.saturating_sub(wide + 1).max(1);
     let skip = columns.len().saturating_sub(room);
-    let of = |c: &Column, p: usize| -> u32 {
-        c[p..(p + step).min(POWERS)]
+    let of = |c: &Column, band: &Range<usize>| -> u32 {
+        c[band.start..band.end.min(POWERS)]
             .iter()
             .fold(0, |a, b| a.saturating_add(*b))
     };
     let most = columns
         .clone()
         .skip(skip)
-        .flat_map(|c| bands.iter().map(move |p| of(c, *p)))
+        .flat_map(|c| bands.iter().map(move |band| of(c, band)))
         .max()
         .unwrap_or(0);
     bands
         .iter()
         .zip(labels)
         .rev()
-        .map(|(p, label)| {
+        .map(|(band, label)| {
             let cells: String = columns
                 .clone()
                 .skip(skip)
-                .map(|c| theme.heat(of(c, *p), most))
+                .map(|c| theme.heat(of(c, band), most))
                 .collect();
             let shown = columns.len() - skip;
             Line::from(vec![

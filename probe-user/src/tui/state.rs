@@ -53,9 +53,9 @@ pub(super) enum Mode {
     Sort(usize),
     /// The menu of views, with the chosen one.
     Views(usize),
-    /// The help, scrolled by so many lines.
+    /// The help, scrolled down by a number of lines.
     Help(u16),
-    /// The selected row alone, scrolled by so many lines.
+    /// The selected row alone, scrolled down by a number of lines.
     Open(u16),
 }
 

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use pinscope::{
     model::{DoctorReport, Outcome, SelftestRow},
     provoke::{SCENARIOS, Truth},
-    snapshot::{Attach, HookState, HookStatus},
+    snapshot::{Attach, HookState},
 };
 use probe_ebpf::Hook;
 use serde::Deserialize;
@@ -287,12 +287,15 @@ fn doctor() -> Result<()> {
         .hooks
         .iter()
         .any(|row| row.attach == Some(Attach::Kprobe));
-    let known = |row: &&HookStatus| Hook::ALL.iter().any(|hook| hook.name() == row.name);
-    for row in report.hooks.iter().filter(known) {
+    for row in &report.hooks {
+        let Some(hook) = Hook::named(&row.name) else {
+            continue;
+        };
         // CONFIG_DEBUG_PAGE_REF is off on every stock kernel. With kprobes, the notifier's end is
         // left out unless it is requested.
-        let expected = row.name != Hook::RefFreeze.name()
-            && !(by_kprobe && row.name == Hook::NotifierEnd.name());
+        let entry = hook.entry();
+        let expected =
+            entry.usually_absent.is_none() && !(by_kprobe && entry.off_by_kprobe.is_some());
         check.that((row.state == HookState::Active) == expected, || {
             format!("{row:?}")
         });

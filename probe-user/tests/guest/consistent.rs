@@ -1,7 +1,7 @@
 //! What is true of every capture: its counts add up.
 
 use pinscope::{
-    kernel::preempt::preempts,
+    kernel::host::preempts,
     model::{Capture, HistogramReport, capture::Tally},
     snapshot::{Attach, HookState},
 };

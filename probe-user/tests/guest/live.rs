@@ -118,7 +118,7 @@ fn live() -> Result<()> {
         ]
     };
     let pinned = start(&words("gpu-trainer", "memfd-pin"))?;
-    terminal.keep("overview", &["futile_pinned", "Yes:", "notified/s"])?;
+    terminal.keep("overview", &["futile_pinned", "Reclaim is", "notified/s"])?;
     terminal.keys(&["2"])?;
     terminal.keep("victims", &["gpu-trainer"])?;
     terminal.keys(&["Enter"])?;

@@ -240,7 +240,7 @@ pub(crate) fn in_files(root: &Path) -> Vec<Hit> {
 }
 
 /// Leaves out the hits that are allowed. An exception without a hit is listed: it can be removed.
-pub(crate) fn without_exceptions(hits: Vec<Hit>) -> Vec<String> {
+pub(crate) fn without_exceptions(hits: &[Hit]) -> Vec<String> {
     let allows = |(file, phrase, _): &&(&str, &str, &str), hit: &Hit| {
         hit.file.ends_with(file) && hit.phrase == *phrase
     };

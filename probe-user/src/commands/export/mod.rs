@@ -35,7 +35,7 @@ use self::{
 };
 use crate::{
     cli::{Cli, Export},
-    kernel::probes::{Options, Probes},
+    kernel::probes::{ProbeOptions, Probes},
     recording::{Frames, Recording},
 };
 
@@ -89,7 +89,7 @@ pub(super) fn run(cli: &Cli, args: &Export) -> Result<u8> {
 
 /// Attaches the probes, and drops the privileges that this needed.
 fn attach(export: &Export) -> Result<Probes> {
-    let options = Options {
+    let options = ProbeOptions {
         events_per_second: EXEMPLARS,
         measure_self: export.self_cost,
         victims_by: if export.cgroups > 0 {

@@ -161,7 +161,7 @@ impl Dashboard {
     }
 }
 
-/// The height of a popup with so many lines.
+/// The height of a popup with this number of lines.
 fn height_of(lines: usize) -> u16 {
     u16::try_from(lines + 2).unwrap_or(u16::MAX)
 }

@@ -6,7 +6,7 @@ use ratatui::{Frame, layout::Rect, text::Line, widgets::Paragraph};
 use super::view::{Detail, Material, View};
 use crate::{
     model::{
-        History, Unit,
+        HistogramReport, History, Unit,
         history::{Column, Point},
         tables::distributions::{distributions, percentiles, value},
         wording,
@@ -77,7 +77,7 @@ fn remembered(name: &str) -> Option<(Unit, Pick)> {
     }
 }
 
-/// Two halves, side by side or one above the other; without room for either, one whole.
+/// Two halves, side by side or one above the other; the whole area where it is too small.
 fn halves(area: Rect) -> (Rect, Rect) {
     if area.width >= 70 {
         let half = area.width / 2;
@@ -109,15 +109,17 @@ fn charts(frame: &mut Frame, area: Rect, m: &Material, row: &Row, theme: Theme) 
     let all = distributions(m.capture);
     let shown = all.iter().find(|d| d.name == row.key);
     let (width, height) = (usize::from(left.width), usize::from(left.height));
-    let lines = charts::distribution(shown.and_then(|d| d.histogram), width, height, theme);
+    let h = shown.and_then(|d| d.histogram);
+    let lines = charts::distribution(h, width, height, theme);
     frame.render_widget(Paragraph::new(lines), left);
     if let Some((unit, column)) = history.filter(|_| right.height > 1) {
-        frame.render_widget(heat(m.history, unit, column, right, theme), right);
+        frame.render_widget(heat(m.history, h, unit, column, right, theme), right);
     }
 }
 
 fn heat(
     history: &History,
+    h: Option<&HistogramReport>,
     unit: Unit,
     column: Pick,
     area: Rect,
@@ -130,6 +132,7 @@ fn heat(
     )];
     lines.extend(charts::heat_map(
         &columns.iter().copied(),
+        h,
         unit,
         usize::from(area.width),
         usize::from(area.height) - 1,
