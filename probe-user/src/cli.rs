@@ -1,33 +1,37 @@
-//! The command line.
+//! The command line. Each option is declared once, here.
 
-use std::{path::PathBuf, str::FromStr, time::Duration};
+use std::{ffi::OsString, path::PathBuf, str::FromStr, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Arg, ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum,
+    builder::{RangedU64ValueParser, StyledStr},
+    error::{ContextKind, ContextValue},
+};
 
 use crate::kernel::plan::{AttachMode, HookOverride};
 
-/// Shows memory that reclaim unmapped in vain because somebody holds it.
+/// Finds memory that reclaim keeps unmapping but cannot free because it is pinned.
 ///
-/// The kernel removes a page's mappings first, and learns only then that a pin keeps the page:
+/// The kernel removes a page's mappings before it checks whether a pin keeps the page. By then
 /// the mapping is gone, every MMU notifier subscriber (KVM, a GPU driver, RDMA) was disturbed,
-/// the process faults it all back in, and nothing was freed. pinscope counts it: how much,
-/// whose memory, who was reclaiming, and what it cost.
+/// the process will fault the page back in, and nothing was freed: a futile unmap. pinscope
+/// counts futile unmaps: how many, whose memory, who was reclaiming, and what they cost.
 #[derive(Debug, Parser)]
 #[command(name = "pinscope", version, max_term_width = 100)]
 #[command(
-    after_help = "Exit status: 0 done; 1 failed; 2 usage; 77 this machine can't run it; \
-                        with CMD its own, 124 when the duration ended it."
+    after_help = "Exit status: 0 success; 1 failure; 2 usage error; 77 this machine cannot run \
+                  pinscope; with CMD: its exit status, or 124 if --duration ended it."
 )]
 pub struct Cli {
-    /// What to do; without one, on a terminal: the live dashboard.
+    /// The command; without one, pinscope shows the live dashboard if it runs on a terminal.
     #[command(subcommand)]
     pub command: Option<Command>,
 
-    /// More about what pinscope does, on stderr; twice: with the end of the verifier's log.
-    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    /// Log what pinscope does to stderr; twice: include the end of the verifier's log.
+    #[arg(short, long, action = ArgAction::Count, global = true)]
     pub verbose: u8,
 
-    /// No progress and no warnings.
+    /// Print no progress and no warnings.
     #[arg(short, long, global = true)]
     pub quiet: bool,
 
@@ -35,7 +39,7 @@ pub struct Cli {
     #[arg(long, value_enum, default_value_t, global = true, value_name = "WHEN")]
     pub color: Color,
 
-    /// Keep text to ASCII.
+    /// Print text in ASCII only.
     #[arg(long, global = true)]
     pub ascii: bool,
 }
@@ -43,64 +47,63 @@ pub struct Cli {
 /// When to colour text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Color {
-    /// On a terminal, unless NO_COLOR is set or TERM is dumb.
+    /// If the output is a terminal, unless NO_COLOR is set or TERM is dumb.
     #[default]
     Auto,
-    /// Always.
+    /// Always, also into files and pipes.
     Always,
-    /// Never.
+    /// Not at all.
     Never,
 }
 
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show it live, on a terminal; or a recording, as if it were.
+    /// Show the live dashboard on a terminal, or replay a recording in it.
     Live(Live),
-    /// Watch the whole host for a while, or while CMD runs, and report.
+    /// Watch the whole host for some time, or while CMD runs, and print a report.
     Capture(Capture),
-    /// Say what this kernel and these privileges allow, hook by hook.
+    /// Report what this kernel and these privileges allow, hook by hook.
     Doctor(Doctor),
-    /// Provoke every verdict on memory of its own, and check that the probes saw exactly that.
+    /// Provoke every verdict on test memory, and check that the probes counted exactly that.
     Selftest(Selftest),
-    /// Print a capture's report again from its recording, JSON or NDJSON.
+    /// Print the report of an earlier capture from its recording, JSON or NDJSON.
     Report(Report),
-    /// Say what changed between two captures, in rates, with the noise in mind.
+    /// Compare the rates of two captures, and report the changes that exceed the noise.
     Diff(Diff),
-    /// Give the counters to Prometheus, over HTTP.
+    /// Serve the counters to Prometheus over HTTP.
     Export(Export),
     /// Print the completion script for a shell.
     Completions {
-        /// The shell.
+        /// The shell to complete for.
         shell: clap_complete::Shell,
     },
     /// Print the man page.
     Man,
-    /// Runs one scenario of the selftest and prints its truth.
+    /// Run one scenario of the selftest and print what it knows to be true.
     #[command(hide = true)]
     Provoke {
-        /// Its name.
+        /// The name of the scenario.
         scenario: String,
-        /// Pages of memory.
+        /// The number of pages of memory.
         pages: usize,
-        /// Rounds.
+        /// The number of times that they are touched and reclaimed.
         rounds: u32,
     },
 }
 
-/// How to hook, common to all commands that do.
+/// The options of all commands that attach probes.
 #[derive(Args, Clone, Debug)]
 pub struct Hooking {
     /// How to attach to kernel functions.
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     pub attach: AttachMode,
 
-    /// Leave a hook out, insist on it, or attach it to another symbol; may be given several
-    /// times.
+    /// Leave a hook out, require it, or attach it to another symbol; can be repeated.
     #[arg(long, value_name = "HOOK=off|on|SYMBOL")]
     pub hook: Vec<HookOverride>,
 
-    /// Forward what the probes themselves have to say (aya-log) to stderr.
+    /// Forward the probes' own log messages (aya-log) to stderr.
     #[arg(long)]
     pub probe_log: bool,
 }
@@ -108,19 +111,19 @@ pub struct Hooking {
 /// `pinscope live`.
 #[derive(Args, Debug)]
 pub struct Live {
-    /// How often to look.
+    /// Sampling interval.
     #[arg(short, long, value_name = "TIME", default_value = "1s")]
     pub interval: Time,
 
-    /// Show a recording of `capture --record`; needs no privileges.
+    /// Replay a recording made by `capture --record`; needs no privileges.
     #[arg(long, value_name = "RECORDING")]
     pub replay: Option<PathBuf>,
 
-    /// Carry out single futile unmaps, at most N for each CPU and second.
+    /// Record individual futile unmaps, at most N per CPU and second.
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub events: u32,
 
-    /// How to hook.
+    /// How to attach the probes.
     #[command(flatten)]
     pub hooking: Hooking,
 }
@@ -128,75 +131,74 @@ pub struct Live {
 /// `pinscope capture`.
 #[derive(Args, Debug)]
 pub struct Capture {
-    /// For how long, such as 500ms, 30s or 5m; with CMD, the time after which it is ended.
-    /// Without either until Ctrl-C.
+    /// How long to watch, such as 500ms, 30s or 5m; with CMD, the time after which pinscope ends
+    /// it. Without a duration and CMD: until Ctrl-C.
     #[arg(short, long, value_name = "TIME")]
     pub duration: Option<Time>,
 
-    /// How often to look: progress, and the intervals of NDJSON.
+    /// Sampling interval, also of the progress line and of NDJSON.
     #[arg(short, long, value_name = "TIME", default_value = "1s")]
     pub interval: Time,
 
-    /// What to print.
+    /// Output format.
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
 
-    /// Where to print it; `-` is stdout.
+    /// Output file; `-` is stdout.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// Keep a recording too, to be looked at again by `report` and `live --replay`: a look at
-    /// each interval, with single futile unmaps, 20 for each CPU and second if --events doesn't
-    /// say otherwise.
+    /// Also write a recording for `report` and `live --replay`: one sample per interval, with
+    /// individual futile unmaps, at most 20 per CPU and second unless --events is given.
     #[arg(short, long, value_name = "RECORDING")]
     pub record: Option<PathBuf>,
 
-    /// Carry out single futile unmaps too, at most N for each CPU and second.
+    /// Record individual futile unmaps, at most N per CPU and second.
     #[arg(long, value_name = "N")]
     pub events: Option<u32>,
 
-    /// Let the kernel time every run of the probes (`self` in the report). It costs about a
-    /// fifth of what the probes themselves do.
+    /// Have the kernel time every run of the probes (`self` in the report), which adds about a
+    /// fifth to their cost.
     #[arg(long)]
     pub self_cost: bool,
 
-    /// How to hook.
+    /// How to attach the probes.
     #[command(flatten)]
     pub hooking: Hooking,
 
-    /// Watch while this runs. Its stdout is sent to stderr unless -o names a file.
+    /// Watch while this command runs. Its stdout goes to stderr unless -o names a file.
     #[arg(last = true, value_name = "CMD")]
     pub cmd: Vec<std::ffi::OsString>,
 }
 
-/// What a capture is printed as.
+/// The output formats of `capture`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// A report for people, 80 columns wide.
+    /// A report to read, 80 columns wide.
     #[default]
     Text,
     /// One JSON document.
     Json,
-    /// JSON line by line as it goes; the last line is the whole capture.
+    /// One line of JSON per sample; the last line is the whole capture.
     Ndjson,
 }
 
 /// `pinscope doctor`.
 #[derive(Args, Debug)]
 pub struct Doctor {
-    /// What to print.
+    /// Output format.
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: TextOrJson,
 
-    /// How to hook.
+    /// How to attach the probes.
     #[command(flatten)]
     pub hooking: Hooking,
 }
 
-/// Text for people or JSON for programs.
+/// Text to read, or JSON for programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum TextOrJson {
-    /// For people.
+    /// Text to read.
     #[default]
     Text,
     /// One JSON document.
@@ -206,25 +208,25 @@ pub enum TextOrJson {
 /// `pinscope selftest`.
 #[derive(Args, Debug)]
 pub struct Selftest {
-    /// Only this scenario; may be given several times. All, if none is given.
+    /// Run this scenario only; can be repeated. Default: all scenarios.
     #[arg(short, long, value_name = "NAME")]
     pub scenario: Vec<String>,
 
-    /// Pages of memory in each scenario.
+    /// Number of pages of memory in each scenario.
     #[arg(long, value_name = "N", default_value_t = 64,
           value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub pages: u32,
 
-    /// How often each is touched and reclaimed.
+    /// Number of times that each page is touched and reclaimed.
     #[arg(long, value_name = "N", default_value_t = 3,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub rounds: u32,
 
-    /// What to print.
+    /// Output format.
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: TextOrJson,
 
-    /// How to hook.
+    /// How to attach the probes.
     #[command(flatten)]
     pub hooking: Hooking,
 }
@@ -232,14 +234,14 @@ pub struct Selftest {
 /// `pinscope report`.
 #[derive(Args, Debug)]
 pub struct Report {
-    /// A recording, or what `capture --format json` or `ndjson` wrote; `-` is stdin.
+    /// A recording, or the output of `capture --format json` or `ndjson`; `-` is stdin.
     pub file: PathBuf,
 
-    /// What to print.
+    /// Output format.
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: ReportFormat,
 
-    /// Where to print it; `-` is stdout.
+    /// Output file; `-` is stdout.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
@@ -247,107 +249,182 @@ pub struct Report {
 /// `pinscope diff`.
 #[derive(Args, Debug)]
 pub struct Diff {
-    /// What to compare: a recording, or what `capture --format json` or `ndjson` wrote; `-` is
-    /// stdin.
+    /// The capture to compare with: a recording, or the output of `capture --format json` or
+    /// `ndjson`; `-` is stdin.
     pub a: PathBuf,
 
-    /// With what.
+    /// The capture to compare, in the same formats.
     pub b: PathBuf,
 
-    /// What to print.
+    /// Output format.
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: TextOrJson,
 
-    /// Where to print it; `-` is stdout.
+    /// Output file; `-` is stdout.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
 
-/// `pinscope export`. A flag goes before the environment, that before the file, and that before
-/// what is built in.
+/// `pinscope export`. Each option gets its variable from [`environment`], and its key in the
+/// configuration file where [`may_be_in_file`] allows it.
 #[derive(Args, Debug)]
+#[command(mut_args = environment)]
 pub struct Export {
-    /// Where to listen [default: 127.0.0.1:9723]. Sockets that systemd passes on go before.
-    #[arg(long, value_name = "ADDRESS:PORT", env = "PINSCOPE_LISTEN")]
-    pub listen: Option<std::net::SocketAddr>,
+    /// Address to listen on. Sockets passed by systemd take precedence.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9723")]
+    pub listen: std::net::SocketAddr,
 
-    /// Listen where others than this host can reach it.
-    #[arg(long, value_name = "BOOL", env = "PINSCOPE_ALLOW_REMOTE", num_args = 0..=1,
-          require_equals = true, default_missing_value = "true")]
-    pub allow_remote: Option<bool>,
+    /// Allow --listen to be an address that other hosts can reach.
+    #[arg(long, value_name = "BOOL", default_value = "false", num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
+    pub allow_remote: bool,
 
-    /// TLS and passwords, in the format of Prometheus' exporter-toolkit.
-    #[arg(long, value_name = "FILE", env = "PINSCOPE_WEB_CONFIG")]
+    /// TLS and passwords, in the format of Prometheus's exporter-toolkit.
+    #[arg(long, value_name = "FILE")]
     pub web_config: Option<PathBuf>,
 
-    /// A configuration in TOML: the names of these flags with _ for -.
-    #[arg(long, value_name = "FILE", env = "PINSCOPE_CONFIG")]
+    /// Configuration file in TOML. Its keys are the names of these options with _ for -. Flags
+    /// take precedence over the environment, and the environment over the file.
+    #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Check the configuration, say what would hold, and end: 0 if it is good, 2 if not.
+    /// Check the configuration, print the effective settings and exit: with 0 if it is valid,
+    /// with 2 if not.
     #[arg(long)]
     pub check_config: bool,
 
-    /// Count the N costliest cgroups by name, and all others as `other` [default: 0, none].
-    #[arg(long, value_name = "N", env = "PINSCOPE_CGROUPS")]
-    pub cgroups: Option<usize>,
+    /// Count the N costliest cgroups by name, at most 200, and all others as `other`.
+    #[arg(long, value_name = "N", default_value_t = 0,
+          value_parser = RangedU64ValueParser::<usize>::new().range(0..=200))]
+    pub cgroups: usize,
 
-    /// Time series at most [default: 2000]; what is left out is counted.
-    #[arg(long, value_name = "N", env = "PINSCOPE_MAX_SERIES")]
-    pub max_series: Option<usize>,
+    /// Maximum number of time series. Series beyond it are dropped and counted.
+    #[arg(long, value_name = "N", default_value_t = 2000,
+          value_parser = RangedU64ValueParser::<usize>::new().range(100..=100_000))]
+    pub max_series: usize,
 
-    /// Read the kernel at most this often [default: 1s]; scrapes in between get the same.
-    #[arg(long, value_name = "TIME", env = "PINSCOPE_INTERVAL")]
-    pub interval: Option<Time>,
+    /// Read the counters at most once per interval; all scrapes within it get the same numbers.
+    #[arg(long, value_name = "TIME", default_value = "1s")]
+    pub interval: Time,
 
-    /// Let the kernel time every run of the probes. It costs about a fifth of what they do.
-    #[arg(long, value_name = "BOOL", env = "PINSCOPE_SELF_COST", num_args = 0..=1,
-          require_equals = true, default_missing_value = "true")]
-    pub self_cost: Option<bool>,
+    /// Have the kernel time every run of the probes, which adds about a fifth to their cost.
+    #[arg(long, value_name = "BOOL", default_value = "false", num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
+    pub self_cost: bool,
 
-    /// Serve a recording of `capture --record`, look by look, in place of the live kernel: to
-    /// try a dashboard or an alert.
+    /// Serve a recording made by `capture --record`, sample by sample, instead of the live kernel:
+    /// to try out a dashboard or an alert.
     #[arg(long, value_name = "RECORDING")]
     pub replay: Option<PathBuf>,
 
-    /// Push the same to an OpenTelemetry collector: the address of its OTLP/HTTP metrics
+    /// Also push the metrics to an OpenTelemetry collector: the address of its OTLP/HTTP metrics
     /// endpoint, such as http://127.0.0.1:4318/v1/metrics.
     #[cfg(feature = "otlp")]
-    #[arg(long, value_name = "URL", env = "PINSCOPE_OTLP")]
+    #[arg(long, value_name = "URL", value_parser = http_url)]
     pub otlp: Option<String>,
 
-    /// How often to push [default: 60s].
+    /// Interval between pushes.
     #[cfg(feature = "otlp")]
-    #[arg(long, value_name = "TIME", env = "PINSCOPE_OTLP_INTERVAL")]
-    pub otlp_interval: Option<Time>,
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    pub otlp_interval: Time,
 
-    /// How to attach to kernel functions [default: auto].
-    #[arg(long, value_enum, value_name = "HOW", env = "PINSCOPE_ATTACH")]
-    pub attach: Option<AttachMode>,
-
-    /// Leave a hook out, insist on it, or attach it to another symbol; may be given several
-    /// times.
-    #[arg(long, value_name = "HOOK=off|on|SYMBOL")]
-    pub hook: Vec<HookOverride>,
-
-    /// Forward what the probes themselves have to say (aya-log) to stderr.
-    #[arg(long)]
-    pub probe_log: bool,
+    /// How to attach the probes.
+    #[command(flatten)]
+    pub hooking: Hooking,
 }
 
-/// What a capture is printed as again.
+/// Options of `export` that only a flag sets: they choose what one run does.
+const ONLY_FLAGS: [&str; 3] = ["check_config", "replay", "probe_log"];
+
+/// Gives an option of `export` its environment variable, such as `PINSCOPE_LISTEN`. A list is
+/// separated by commas there.
+fn environment(arg: Arg) -> Arg {
+    let id = arg.get_id().as_str();
+    if ONLY_FLAGS.contains(&id) {
+        return arg;
+    }
+    let variable = format!("PINSCOPE_{}", id.to_uppercase());
+    let arg = arg.env(variable);
+    if matches!(arg.get_action(), ArgAction::Append) {
+        return arg.value_delimiter(',');
+    }
+    arg
+}
+
+/// Returns whether the configuration file of `export` may set this option of it. The key is the
+/// option's id.
+#[must_use]
+pub fn may_be_in_file(arg: &Arg) -> bool {
+    arg.get_env().is_some() && arg.get_id() != "config"
+}
+
+#[cfg(feature = "otlp")]
+fn http_url(url: &str) -> Result<String, &'static str> {
+    if url.starts_with("http://") {
+        Ok(url.to_owned())
+    } else {
+        Err("only http:// is supported: push to a collector on this host, which can do TLS")
+    }
+}
+
+impl Cli {
+    /// Reads the command line and the environment. On a usage error, prints it and exits.
+    #[must_use]
+    pub fn read() -> Self {
+        let words: Vec<OsString> = std::env::args_os().collect();
+        Self::try_parse_from(&words).unwrap_or_else(|mut error| {
+            name_variable(&mut error, &words);
+            error.exit()
+        })
+    }
+}
+
+/// Names the environment variable in an error about a value that no flag has set.
+fn name_variable(error: &mut clap::Error, words: &[OsString]) {
+    let Some(ContextValue::String(usage)) = error.get(ContextKind::InvalidArg) else {
+        return;
+    };
+    let name = |text: &str| {
+        let end = text.find([' ', '=', '[']).unwrap_or(text.len());
+        text[..end].to_owned()
+    };
+    let flag = name(usage);
+    if words.iter().any(|w| name(&w.to_string_lossy()) == flag) {
+        return;
+    }
+    let command = Cli::command();
+    let variable = command
+        .find_subcommand("export")
+        .into_iter()
+        .flat_map(clap::Command::get_arguments)
+        .find(|a| a.get_long().is_some_and(|l| flag == format!("--{l}")))
+        .and_then(Arg::get_env)
+        .filter(|v| std::env::var_os(v).is_some());
+    if let Some(variable) = variable {
+        let tip = format!(
+            "the environment variable {} has this value",
+            variable.display()
+        );
+        error.insert(
+            ContextKind::Suggested,
+            ContextValue::StyledStrs(vec![StyledStr::from(tip)]),
+        );
+    }
+}
+
+/// The output formats of `report`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ReportFormat {
-    /// For people, 80 columns wide.
+    /// A report to read, 80 columns wide.
     #[default]
     Text,
     /// One JSON document.
     Json,
-    /// One self-contained page: no network, no script.
+    /// One self-contained page without scripts or links to other files.
     Html,
 }
 
-/// A length of time from the command line.
+/// A duration on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Time(pub Duration);
 
@@ -356,8 +433,8 @@ impl FromStr for Time {
 
     fn from_str(s: &str) -> Result<Self, String> {
         let time = humantime::parse_duration(s)
-            .map_err(|_| format!("{s:?} is no length of time: write 500ms, 30s or 5m"))?;
-        // Nothing is told from less, and a longer one is a slip.
+            .map_err(|_| format!("{s:?} is not a duration: write 500ms, 30s or 5m"))?;
+        // A shorter sample shows nothing, and a longer one is a typing error.
         if time < Duration::from_millis(10) || time > Duration::from_secs(366 * 24 * 3600) {
             return Err(format!("{s:?} is out of range: 10ms to 366days"));
         }
@@ -367,8 +444,6 @@ impl FromStr for Time {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

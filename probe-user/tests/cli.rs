@@ -1,6 +1,6 @@
-//! The command line, where no probe is needed: bad arguments, bad files, and what is said then.
+//! The command line without probes: bad arguments, bad files, and the messages about them.
 
-// A test tells of a failure by panicking.
+// clippy.toml allows these in tests, but doesn't count the helpers beside them as tests.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::{fs, path::Path, process::Output};
@@ -48,7 +48,7 @@ fn bad_arguments_are_usage_errors() {
 }
 
 #[test]
-fn a_bad_hook_names_those_there_are() {
+fn an_unknown_hook_is_refused_with_a_list_of_hooks() {
     let output = pinscope(&["capture", "--hook", "nosuch=off"]);
     assert!(
         said(&output).contains("remove_mapping"),
@@ -58,7 +58,7 @@ fn a_bad_hook_names_those_there_are() {
 }
 
 #[test]
-fn output_that_cannot_be_written_is_told_before_anything_is_captured() {
+fn unwritable_output_is_refused_before_the_capture() {
     let output = pinscope(&["capture", "-d", "1s", "-o", "/nonexistent/x.json"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(
@@ -68,9 +68,9 @@ fn output_that_cannot_be_written_is_told_before_anything_is_captured() {
     );
 }
 
-/// Whatever this machine allows: a plain sentence and 77, or it works. Never a stack of errors.
+/// Either this machine can run pinscope, or it gets a plain sentence and 77, never a stack of errors.
 #[test]
-fn a_machine_that_cannot_run_it_is_told_so_in_plain_words() {
+fn a_machine_that_cannot_run_pinscope_gets_a_plain_explanation() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("c.json");
     let output = pinscope(&[
@@ -131,7 +131,7 @@ fn man_page_and_completions_name_every_command() {
     }
     assert!(
         !man.contains("provoke"),
-        "the man page shows what is hidden"
+        "the man page shows a hidden command"
     );
 }
 
@@ -143,7 +143,7 @@ fn report_of(bytes: &[u8]) -> Output {
 }
 
 #[test]
-fn bad_files_are_told_apart() {
+fn bad_files_have_different_errors() {
     for (bytes, word) in [
         (&b""[..], "cannot read"),
         (b"{}", "cannot read"),
@@ -166,7 +166,7 @@ fn bad_files_are_told_apart() {
     }
 }
 
-/// A capture made in a guest, kept to be read for as long as its schema holds.
+/// A capture made in a guest. It must stay readable as long as its schema is supported.
 const CAPTURE: &str = "tests/data/capture.json";
 
 #[test]
@@ -185,7 +185,7 @@ fn a_capture_is_read_again() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// A capture cut off or changed anywhere is read or refused; nothing panics.
+    /// A capture that is cut off or damaged anywhere is read or refused, without a panic.
     #[test]
     fn damaged_captures_are_read_or_refused(
         cut in 0usize..40_000, at in 0usize..40_000, byte in any::<u8>(), truncate in any::<bool>()
@@ -205,7 +205,7 @@ proptest! {
     }
 }
 
-/// README shows the head of what `report` prints of the demo recording.
+/// README shows the beginning of the report of the demo recording.
 #[test]
 fn the_report_in_readme_is_that_of_the_demo_recording() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

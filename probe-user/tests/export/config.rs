@@ -1,9 +1,13 @@
-//! Flags, environment and file.
+//! Settings from flags, environment and file.
 
 use std::path::Path;
 
+use clap::CommandFactory;
+use pinscope::cli::{Cli, may_be_in_file};
+
 use crate::support::*;
 
+/// Runs `export --check-config`, and returns its exit status and stderr.
 pub(crate) fn check(
     flags: &[&str],
     file: Option<&str>,
@@ -26,7 +30,7 @@ pub(crate) fn check(
 }
 
 #[test]
-fn flags_go_before_the_environment_and_that_before_the_file() {
+fn flags_take_precedence_over_the_environment_and_that_over_the_file() {
     let file = Some("listen = \"127.0.0.1:1\"\ncgroups = 1\n");
     let (code, said) = check(&[], file, &[]);
     assert_eq!(code, Some(0), "{said}");
@@ -51,16 +55,22 @@ fn flags_go_before_the_environment_and_that_before_the_file() {
 }
 
 #[test]
-fn a_bad_configuration_is_told_of_and_ends_with_2() {
+fn an_invalid_configuration_is_explained_and_exits_with_2() {
     for (flags, file, word) in [
         (&["--listen", "0.0.0.0:9723"][..], None, "--allow-remote"),
         (&["--listen", "nowhere"], None, "invalid"),
-        (&["--cgroups", "100000"], None, "at most 200"),
-        (&["--max-series", "1"], None, "max_series"),
+        (&["--cgroups", "100000"], None, "0..=200"),
+        (&["--max-series", "1"], None, "100..=100000"),
         (&["--config", "/nonexistent"], None, "/nonexistent"),
         (&["--web-config", "/nonexistent"], None, "/nonexistent"),
-        (&[], Some("lisen = \"127.0.0.1:1\""), "lisen"),
-        (&[], Some("listen = 5"), "string"),
+        (&[], Some("lisen = \"127.0.0.1:1\""), "no option lisen"),
+        (&[], Some("verbose = 1"), "listen, allow_remote, web_config"),
+        (&[], Some("listen = 5"), "must be a string"),
+        (&[], Some("cgroups = \"5\""), "must be an integer"),
+        (&[], Some("self_cost = 1"), "must be true or false"),
+        (&[], Some("hook = \"notifier_end=on\""), "array of strings"),
+        (&[], Some("cgroups = 300"), "cgroups = 300: 300 is not in"),
+        (&[], Some("web_config = \"\""), "web_config"),
         (&[], Some("attach = \"uprobe\""), "auto, kprobe or fentry"),
         (&[], Some("hook = [\"nosuch=off\"]"), "nosuch"),
         (&[], Some("interval = \"soon\""), "soon"),
@@ -76,12 +86,12 @@ fn a_bad_configuration_is_told_of_and_ends_with_2() {
 }
 
 #[test]
-fn the_configuration_that_ships_is_good() {
+fn the_shipped_configuration_is_valid() {
     let shipped = Path::new(ROOT).join("deploy/packages/pinscope.toml");
     let text = std::fs::read_to_string(shipped).unwrap();
     let (code, said) = check(&[], Some(&text), &[]);
     assert_eq!(code, Some(0), "{said}");
-    // Its commented keys are keys, and their values what is built in.
+    // Its commented lines are options with their default values.
     let keys: String = text
         .lines()
         .filter_map(|l| l.strip_prefix('#'))
@@ -91,4 +101,101 @@ fn the_configuration_that_ships_is_good() {
     assert_eq!(keys.lines().count(), 8, "{keys}");
     let (with, without) = (check(&[], Some(&keys), &[]), check(&[], None, &[]));
     assert_eq!(with, without, "{keys}");
+}
+
+/// Three different values of an option, as the file and as a flag have them.
+fn samples(id: &str, dir: &Path) -> Option<[String; 3]> {
+    let web = |name: &str| {
+        let path = dir.join(name);
+        std::fs::write(&path, "basic_auth_users: {}\n").unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let values = match id {
+        "listen" => ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"],
+        "allow_remote" | "self_cost" => ["true", "false", "true"],
+        "web_config" => return Some([web("a.yml"), web("b.yml"), web("c.yml")]),
+        "cgroups" => ["1", "2", "3"],
+        "max_series" => ["101", "102", "103"],
+        "interval" | "otlp_interval" => ["2s", "3s", "4s"],
+        "attach" => ["kprobe", "fentry", "auto"],
+        "hook" => ["notifier_end=on", "notifier_end=off", "remove_mapping=off"],
+        "otlp" => ["http://a/", "http://b/", "http://c/"],
+        _ => return None,
+    };
+    Some(values.map(str::to_owned))
+}
+
+#[test]
+fn every_option_comes_from_the_file_the_environment_or_a_flag() {
+    let dir = tempfile::tempdir().unwrap();
+    let command = Cli::command();
+    let export = command.find_subcommand("export").unwrap();
+    let mut in_file = 0;
+    for arg in export.get_arguments() {
+        let id = arg.get_id().as_str();
+        if !may_be_in_file(arg) {
+            let (code, said) = check(&[], Some(&format!("{id} = true\n")), &[]);
+            assert_eq!(code, Some(2), "{id}: {said}");
+            let flag = format!(
+                "cannot be set in the file: use --{}",
+                arg.get_long().unwrap()
+            );
+            assert!(said.contains(&flag), "{said}");
+            continue;
+        }
+        in_file += 1;
+        let samples = samples(id, dir.path());
+        let [file, variable, flag] = samples.unwrap_or_else(|| panic!("no samples of {id}"));
+        let written = |value: &str| match id {
+            "allow_remote" | "self_cost" | "cgroups" | "max_series" => format!("{id} = {value}\n"),
+            "hook" => format!("{id} = [{value:?}]\n"),
+            _ => format!("{id} = {value:?}\n"),
+        };
+        let name = arg.get_env().unwrap().to_str().unwrap();
+        assert_eq!(name, format!("PINSCOPE_{}", id.to_uppercase()));
+        let flags = [format!("--{}={flag}", arg.get_long().unwrap())];
+        let flags = [flags[0].as_str()];
+        let environment = [(name, variable.as_str())];
+        let text = written(&file);
+        for (flags, environment, value) in [
+            (&[][..], &[][..], &file),
+            (&[], &environment, &variable),
+            (&flags, &environment, &flag),
+            (&flags, &[], &flag),
+        ] {
+            let (code, said) = check(flags, Some(&text), environment);
+            assert_eq!(code, Some(0), "{id}: {said}");
+            let line = written(value);
+            let shown = said.lines().any(|l| l.trim() == line.trim());
+            assert!(shown, "{line} not in {said}");
+        }
+    }
+    assert!(in_file >= 9, "{in_file} options");
+}
+
+#[test]
+fn a_list_in_the_environment_is_separated_by_commas() {
+    let hooks = [("PINSCOPE_HOOK", "notifier_end=on,remove_mapping=off")];
+    let (code, said) = check(&[], None, &hooks);
+    assert_eq!(code, Some(0), "{said}");
+    let line = "hook = [\"notifier_end=on\", \"remove_mapping=off\"]";
+    assert!(said.contains(line), "{said}");
+}
+
+#[test]
+fn an_error_names_the_source_of_the_value() {
+    let soon = [("PINSCOPE_INTERVAL", "soon")];
+    let (code, said) = check(&[], None, &soon);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("variable PINSCOPE_INTERVAL"), "{said}");
+    let (_, said) = check(&["--interval", "later"], None, &soon);
+    assert!(
+        said.contains("later") && !said.contains("PINSCOPE_INTERVAL"),
+        "{said}"
+    );
+    let (_, said) = check(&[], Some("interval = \"soon\""), &[]);
+    assert!(
+        said.contains("pinscope.toml: interval = \"soon\": "),
+        "{said}"
+    );
 }

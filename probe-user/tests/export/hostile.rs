@@ -1,4 +1,4 @@
-//! Clients that mean no good, and many that do.
+//! Hostile clients, and many well-behaved ones.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -12,15 +12,15 @@ use std::{
 use crate::support::*;
 
 #[test]
-fn sigterm_ends_it_with_0() {
+fn sigterm_ends_it_with_status_0() {
     let mut exporter = Exporter::start(&[]);
     let pid = exporter.child.id().to_string();
     passed(&Command::new("kill").args(["-TERM", &pid]).output().unwrap());
     assert_eq!(exporter.child.wait().unwrap().code(), Some(0));
 }
 
-/// Silent clients by the hundred, endless headers, garbage, readers that don't read: bounded in
-/// number, memory and time; whoever comes after them is served.
+/// Hundreds of silent clients, endless headers, garbage, and clients that read nothing: limited in
+/// number, memory and time, and the next client is served.
 #[test]
 fn hostile_clients_are_bounded() {
     let exporter = Exporter::start(&["--interval", "10ms"]).at_the_end();
@@ -48,14 +48,14 @@ fn hostile_clients_are_bounded() {
         stream
             .set_read_timeout(Some(Duration::from_secs(30)))
             .unwrap();
-        // It may be cut off while it still writes.
+        // The server may close the connection during the write.
         let _ = stream.write_all(&hostile);
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
         let answer = String::from_utf8_lossy(&answer);
         assert!(answer.is_empty() || answer.contains(" 4"), "{answer}");
     }
-    // Asks on and on, and reads nothing.
+    // Sends one request after another, and reads nothing.
     let mut deaf = connect();
     deaf.set_write_timeout(Some(Duration::from_millis(500)))
         .unwrap();
@@ -78,7 +78,7 @@ fn ten_thousand_scrapes_leave_no_memory_behind() {
     let ask = request("/metrics", "").replace("Connection: close\r\n", "");
     let mut scrape = || {
         if stream.get_mut().write_all(ask.as_bytes()).is_err() {
-            // A connection lasts a minute at most.
+            // The server closes each connection after a minute.
             stream = BufReader::new(TcpStream::connect(&exporter.address).unwrap());
             stream.get_mut().write_all(ask.as_bytes()).unwrap();
         }

@@ -1,7 +1,7 @@
 //! `pinscope export` over a recording: formats, configuration, TLS and passwords, hostile clients,
-//! and a real server. What needs a live kernel is in tests/guest/export.rs.
+//! and a real Prometheus server. Tests that need a live kernel are in tests/guest/export.rs.
 
-// clippy.toml allows these in tests, and takes the helpers beside them for something else.
+// clippy.toml allows these in tests, but doesn't count the helpers beside them as tests.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod config;

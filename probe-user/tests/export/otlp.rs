@@ -1,4 +1,4 @@
-//! What a collector receives, decoded by the published protobuf.
+//! The metrics that a collector receives, decoded with the published protobuf definitions.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -70,14 +70,14 @@ fn otlp_pushes_what_metrics_show() {
             .sum();
         let point = &sum.data_points[0];
         assert!(sum.is_monotonic && point.start_time_unix_nano < point.time_unix_nano);
-        // Cumulative: from the same start, and never back.
+        // Cumulative: the start stays the same, and the total never decreases.
         if let Some((before, start)) = last {
             assert!(total as f64 >= before && point.start_time_unix_nano == start);
         }
         last = Some((total as f64, point.start_time_unix_nano));
     }
     drop(collector);
-    // A collector that is away does no harm.
+    // A collector that is down does no harm.
     sleep(Duration::from_millis(500));
     let now = samples(&exporter.metrics());
     let total: f64 = now

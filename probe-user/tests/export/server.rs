@@ -1,4 +1,4 @@
-//! What a real Prometheus server makes of it: rules, dashboard, docs.
+//! A real Prometheus server evaluates the rules, and the queries of the dashboard and the docs.
 
 use std::{
     net::TcpStream,
@@ -29,7 +29,7 @@ fn rules_pass_their_tests() {
     }
 }
 
-/// A chart can only read what lies within it.
+/// A chart can only read files inside it, hence the copies.
 #[test]
 fn the_chart_has_the_same_rules() {
     let deploy = Path::new(ROOT).join("deploy");
@@ -79,7 +79,7 @@ impl Server {
         let child = prometheus
             .current_dir(home.path())
             .arg("--config.file=prometheus.yml")
-            // Debian's would keep it in /var.
+            // Debian's default is in /var.
             .arg("--storage.tsdb.path=data")
             .arg(format!("--web.listen-address={address}"))
             .stdout(Stdio::null())
@@ -100,12 +100,12 @@ impl Server {
         Some(server)
     }
 
-    /// The series that a query gives; `None` while the server isn't there yet.
+    /// Returns the series that a query yields, or `None` while the server isn't ready.
     fn query(&self, query: &str) -> Option<Vec<serde_json::Value>> {
         let coded: String = query.bytes().map(|b| format!("%{b:02X}")).collect();
         let stream = TcpStream::connect(&self.address).ok()?;
         let path = format!("/api/v1/query?query={coded}");
-        // HTTP/1.0, so that the answer isn't chunked.
+        // HTTP/1.0, so that the response isn't chunked.
         let ask = request(&path, "").replace("HTTP/1.1", "HTTP/1.0");
         let (status, _, body) = exchange(stream, &ask);
         if status == 503 {
@@ -122,7 +122,7 @@ impl Server {
     }
 }
 
-/// All `expr`s of a dashboard, with Grafana's variables filled in.
+/// Collects all `expr`s of a dashboard, with Grafana's variables replaced.
 fn queries(value: &serde_json::Value, found: &mut Vec<String>) {
     match value {
         serde_json::Value::Object(map) => {
@@ -164,7 +164,7 @@ fn every_query_of_the_dashboard_and_the_docs_is_answered() {
         assert!(!query.contains('$'), "a variable is left in {query}");
     }
     let numbers = std::fs::read_to_string(root.join("docs/numbers.md")).unwrap();
-    // In fences; a line that isn't indented begins a query.
+    // Queries are in fences. A line that isn't indented begins a query.
     let mut of_docs: Vec<String> = Vec::new();
     let blocks = numbers.split("```").skip(1).step_by(2);
     for line in blocks.flat_map(str::lines).filter(|l| !l.trim().is_empty()) {
@@ -175,7 +175,7 @@ fn every_query_of_the_dashboard_and_the_docs_is_answered() {
     }
     of_docs.retain(|q| q.contains("pinscope_"));
     assert!(of_docs.len() >= 5, "{of_docs:?}");
-    // A few scrapes and an evaluation of the rules, and there is a rate.
+    // A rate needs a few scrapes and an evaluation of the rules.
     let begun = Instant::now();
     let there = |query: &str| server.query(query).is_some_and(|r| !r.is_empty());
     while !(there("sum_over_time(up[5s]) >= 5")
@@ -185,13 +185,13 @@ fn every_query_of_the_dashboard_and_the_docs_is_answered() {
         assert!(begun.elapsed() < LIMIT);
         sleep(Duration::from_millis(200));
     }
-    // What this recording has none of: alerts, restarts, timed programs, lazyfree memory in vain,
-    // hooks that are missing. Every other query finds something.
+    // This recording has no alerts, restarts, timed programs, futile unmaps of lazyfree memory or
+    // missing hooks. Every other query yields something.
     let may_be_empty = ["ALERTS", "changes(", "pinscope_bpf_run", "restored", "== 0"];
     for query in found.iter().chain(&of_docs) {
         let empty = server.query(query).unwrap().is_empty();
         let may = may_be_empty.iter().any(|word| query.contains(word));
-        assert!(!empty || may, "nothing comes of {query}");
+        assert!(!empty || may, "{query} yields nothing");
     }
     // The rules were evaluated too.
     let rules = server.query("{__name__=~\"instance:pinscope.*\"}").unwrap();

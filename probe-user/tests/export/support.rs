@@ -1,4 +1,4 @@
-//! An exporter over a recording, and what asks it.
+//! An exporter over a recording, and the client that scrapes it.
 
 use std::{
     collections::BTreeMap,
@@ -40,7 +40,7 @@ pub(crate) fn command(flags: &[&str]) -> Command {
 }
 
 impl Exporter {
-    /// Over the recording, at a port that is free.
+    /// Starts an exporter over the recording, on a free port.
     pub(crate) fn start(flags: &[&str]) -> Self {
         let mut child = command(&["--replay", RECORDING, "--listen", "127.0.0.1:0"])
             .args(flags)
@@ -53,7 +53,7 @@ impl Exporter {
         let line = lines.next().unwrap().unwrap();
         let address = line.split_once("://").unwrap().1;
         let address = address.strip_suffix("/metrics").unwrap().to_owned();
-        // Whatever else it says is read, so that it never waits for us.
+        // Read the rest of stderr, so that the exporter never blocks on it.
         std::thread::spawn(move || lines.for_each(drop));
         Self { child, address }
     }
@@ -69,7 +69,7 @@ impl Exporter {
         String::from_utf8(body).unwrap()
     }
 
-    /// The recording's last look is shown.
+    /// Scrapes until the exporter serves the recording's last sample.
     pub(crate) fn at_the_end(self) -> Self {
         let recording = Recording::open(Path::new(RECORDING)).unwrap();
         let last = recording.frame(recording.count() - 1).unwrap();
@@ -79,7 +79,7 @@ impl Exporter {
             assert!(begun.elapsed() < LIMIT);
             sleep(Duration::from_millis(15));
         }
-        // Nothing moves from the look after that one on.
+        // One sample later, nothing changes any more.
         sleep(Duration::from_millis(50));
         self.metrics();
         sleep(Duration::from_millis(50));
@@ -98,11 +98,11 @@ pub(crate) fn request(path: &str, headers: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n")
 }
 
-/// Status, head and body.
+/// Sends a request, and returns the status, head and body of the response.
 pub(crate) fn exchange(mut stream: impl Read + Write, request: &str) -> (u16, String, Vec<u8>) {
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();
-    // A TLS server may close without saying so.
+    // A TLS server may close the connection without a notification.
     let _ = stream.read_to_end(&mut answer);
     let end = answer
         .windows(4)
@@ -113,7 +113,7 @@ pub(crate) fn exchange(mut stream: impl Read + Write, request: &str) -> (u16, St
     (status, head, answer[end + 4..].to_vec())
 }
 
-/// Samples of a text format by name and labels, without exemplars.
+/// Returns the samples of a text format by name and labels, without exemplars.
 pub(crate) fn samples(text: &str) -> BTreeMap<String, f64> {
     text.lines()
         .filter(|l| !l.starts_with('#'))
@@ -125,14 +125,14 @@ pub(crate) fn samples(text: &str) -> BTreeMap<String, f64> {
         .collect()
 }
 
-/// Runs a tool that setup brings; `None` where it isn't there and needn't be.
+/// Returns a command for a tool that setup installs, or `None` if it is missing and not required.
 pub(crate) fn tool(name: &str) -> Option<Command> {
     if Command::new(name).arg("--version").output().is_err() {
         assert!(
             std::env::var_os("PINSCOPE_REQUIRE_TOOLS").is_none(),
             "{name} is missing"
         );
-        eprintln!("not run: {name} isn't installed");
+        eprintln!("skipped: {name} is not installed");
         return None;
     }
     Some(Command::new(name))

@@ -11,7 +11,7 @@ use std::{
 
 use crate::{config::check, support::*};
 
-/// A certificate of its own, and a web configuration that names it.
+/// Writes a new certificate, and a web configuration that names it.
 fn web(dir: &Path, more: &str) -> (PathBuf, rcgen::CertifiedKey<rcgen::KeyPair>) {
     let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     std::fs::write(dir.join("cert.pem"), pair.cert.pem()).unwrap();
@@ -64,7 +64,7 @@ fn tls_and_passwords() {
     let (status, head, _) = get(&basic(good));
     assert_eq!(status, 200);
     assert!(head.contains("x-frame-options: deny"), "{head}");
-    // What is broken now goes on as it was; what is good again counts.
+    // A broken file leaves the settings as they were; a valid one takes effect.
     let hup = || {
         let pid = exporter.child.id().to_string();
         passed(&Command::new("kill").args(["-HUP", &pid]).output().unwrap());
@@ -77,7 +77,7 @@ fn tls_and_passwords() {
     std::fs::write(&path, format!("{text}\n").replace("alice:", "carol:")).unwrap();
     hup();
     assert_eq!(get(&basic(good)).0, 401);
-    // Plain text isn't answered.
+    // The server does not respond to plain HTTP.
     let stream = TcpStream::connect(&exporter.address).unwrap();
     let mut plain = stream;
     plain.write_all(request("/metrics", "").as_bytes()).unwrap();
@@ -87,7 +87,7 @@ fn tls_and_passwords() {
 }
 
 #[test]
-fn a_web_configuration_that_cannot_hold_is_refused() {
+fn an_invalid_web_configuration_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     for (text, word) in [
         ("basic_auth_users:\n  alice: secret\n", "bcrypt"),
@@ -123,7 +123,7 @@ fn a_web_configuration_that_cannot_hold_is_refused() {
         ),
         (
             "  client_auth_type: RequireAnyClientCert\n",
-            "isn't supported",
+            "is not supported",
         ),
         ("  min_version: TLS10\n", "TLS10"),
         ("  min_version: TLS13\n  max_version: TLS12\n", "below"),

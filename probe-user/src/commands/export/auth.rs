@@ -1,4 +1,4 @@
-//! Passwords by HTTP's basic scheme (RFC 7617), checked against bcrypt hashes.
+//! HTTP basic authentication (RFC 7617) with bcrypt hashes.
 
 use std::{
     collections::HashSet,
@@ -12,14 +12,15 @@ use tokio::sync::Semaphore;
 
 use super::web_config::Users;
 
-/// Known good pairs that are remembered: bcrypt is slow on purpose.
+/// The number of valid credentials that are remembered, because bcrypt is slow on purpose.
 const REMEMBERED: usize = 100;
-/// The longest header that is looked at: bcrypt takes 72 bytes.
+/// The longest header that is decoded: bcrypt uses 72 bytes of a password.
 const LONGEST: usize = 1024;
-/// Checked where the user isn't known, so that this takes as long. Nothing has this hash.
+/// The hash that is checked for an unknown user, so that the time does not reveal who is known. No
+/// password has it.
 const NOBODY: &str = "$2b$10$abcdefghijklmnopqrstuuabcdefghijklmnopqrstuvwxyzABCDE";
 
-/// Checks passwords, one at a time: guesses by the thousand cost one core at most.
+/// Checks passwords one at a time, so that thousands of guesses cost at most one core.
 pub(super) struct Auth {
     good: Mutex<HashSet<(u64, u64)>>,
     keys: (RandomState, RandomState),
@@ -37,7 +38,7 @@ impl Default for Auth {
 }
 
 impl Auth {
-    /// Whether the request may be answered.
+    /// Returns whether the headers have valid credentials, or none are required.
     pub(super) async fn allows(&self, users: &Users, headers: &HeaderMap) -> bool {
         if users.is_empty() {
             return true;
@@ -49,7 +50,7 @@ impl Auth {
             Some(hash) => (hash.clone(), true),
             None => (NOBODY.to_owned(), false),
         };
-        // With the hash, so that a changed password isn't remembered.
+        // The hash is part of the key, so that a changed password is checked again.
         let pair = (&user, &password, &hash);
         let key = (self.keys.0.hash_one(pair), self.keys.1.hash_one(pair));
         let good = || self.good.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,7 +60,7 @@ impl Auth {
         let Ok(turn) = Arc::clone(&self.one).acquire_owned().await else {
             return false;
         };
-        // The turn ends with the work, not with a client that leaves meanwhile.
+        // The permit lasts until the work ends, even if the client disconnects before.
         let checked = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             bcrypt::verify(password, &hash).unwrap_or(false)
@@ -77,6 +78,7 @@ impl Auth {
     }
 }
 
+/// Returns the user and the password of a request.
 fn given(headers: &HeaderMap) -> Option<(String, String)> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     if value.len() > LONGEST {
@@ -118,7 +120,7 @@ mod tests {
         }
         assert!(!auth.allows(&users, &HeaderMap::new()).await);
         assert!(auth.allows(&Users::new(), &HeaderMap::new()).await);
-        // A new hash, and what was remembered counts no more.
+        // After a change of the hash, the remembered password is refused.
         let other: Users = [("alice".to_owned(), bcrypt::hash("new", 4).unwrap())].into();
         assert!(!auth.allows(&other, &headers("alice:secret")).await);
     }

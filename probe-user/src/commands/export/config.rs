@@ -1,183 +1,218 @@
-//! Flags, then the environment, then the file, then what is built in.
+//! The settings of `pinscope export`. Flags take precedence over the environment, the environment
+//! over the file, and the file over the defaults.
+//!
+//! Each option is declared once, in [`Export`]. A value of the file becomes the default of the
+//! argument whose id is the key, and clap does the rest.
 
 use std::{
+    any::TypeId,
+    collections::BTreeMap,
+    error::Error as _,
     fmt,
     io::Read,
-    net::SocketAddr,
     path::{Path, PathBuf},
-    str::FromStr,
-    time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow, ensure};
-use clap::ValueEnum;
-use serde::Deserialize;
-
-use crate::{
-    cli::{Export, Time},
-    kernel::plan::{AttachMode, HookOverride},
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use clap::{
+    Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches,
+    error::{ContextKind, ContextValue},
 };
 
-/// Where it listens if nothing else is said.
-const LISTEN: &str = "127.0.0.1:9723";
-/// Time series at most.
-const MAX_SERIES: usize = 2000;
-/// Cgroups with a label of their own, at most.
-const MOST_CGROUPS: usize = 200;
+use crate::cli::{Cli, Export, may_be_in_file};
+
 /// The largest configuration file that is read.
 const MAX_BYTES: u64 = 1 << 20;
+/// The name of the command.
+const EXPORT: &str = "export";
 
-/// The file, as TOML. A key that it doesn't know is an error.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    listen: Option<String>,
-    allow_remote: Option<bool>,
-    web_config: Option<PathBuf>,
-    cgroups: Option<usize>,
-    max_series: Option<usize>,
-    interval: Option<String>,
-    attach: Option<String>,
-    #[serde(default)]
-    hook: Vec<String>,
-    self_cost: Option<bool>,
-    #[cfg(feature = "otlp")]
-    otlp: Option<String>,
-    #[cfg(feature = "otlp")]
-    otlp_interval: Option<String>,
-}
-
-/// What holds in the end.
-#[derive(Clone, Debug)]
+/// The effective settings.
+#[derive(Debug)]
 pub(super) struct Settings {
-    pub(super) listen: SocketAddr,
-    pub(super) web_config: Option<PathBuf>,
-    pub(super) cgroups: usize,
-    pub(super) max_series: usize,
-    pub(super) interval: Duration,
-    pub(super) attach: AttachMode,
-    pub(super) hooks: Vec<HookOverride>,
-    pub(super) self_cost: bool,
-    #[cfg(feature = "otlp")]
-    pub(super) otlp: Option<String>,
-    #[cfg(feature = "otlp")]
-    pub(super) otlp_interval: Duration,
+    /// The options with their values.
+    pub(super) options: Export,
+    /// The options that the file may set, as lines of TOML.
+    lines: Vec<String>,
 }
 
 impl Settings {
-    /// Reads the file, if there is to be one, and puts flags and environment before it.
-    pub(super) fn new(args: &Export) -> Result<Self> {
-        let file = match &args.config {
-            Some(path) => {
-                read(path).with_context(|| format!("the configuration {}", path.display()))?
-            }
-            None => File::default(),
-        };
-        let listen = match args.listen {
-            Some(listen) => listen,
-            None => parsed(file.listen.as_deref().unwrap_or(LISTEN), "listen")?,
-        };
-        let allow_remote = args.allow_remote.or(file.allow_remote).unwrap_or(false);
+    /// Reads the file, if there is one, and the command line and the environment once more with
+    /// the file's values as defaults.
+    pub(super) fn new(file: Option<&PathBuf>) -> Result<Self> {
+        let mut command = Cli::command();
+        if let Some(path) = file {
+            command = with_defaults(command, path)
+                .with_context(|| format!("the configuration {}", path.display()))?;
+        }
+        let matches = command.clone().try_get_matches_from(std::env::args_os())?;
+        let matches = matches
+            .subcommand_matches(EXPORT)
+            .context("the command is not export")?;
+        let options = Export::from_arg_matches(matches)?;
         ensure!(
-            listen.ip().is_loopback() || allow_remote,
-            "{listen} can be reached from elsewhere: say so with --allow-remote (allow_remote = \
-             true), and think of --web-config for TLS and passwords"
+            options.listen.ip().is_loopback() || options.allow_remote,
+            "other hosts can reach {}: allow that with --allow-remote (allow_remote = true), and \
+             consider --web-config for TLS and passwords",
+            options.listen
         );
-        let interval = match (args.interval, &file.interval) {
-            (Some(time), _) => time,
-            (None, Some(text)) => parsed(text, "interval")?,
-            (None, None) => Time(Duration::from_secs(1)),
-        };
-        let attach = match (args.attach, &file.attach) {
-            (Some(mode), _) => mode,
-            (None, Some(word)) => AttachMode::from_str(word, false)
-                .map_err(|_| anyhow!("attach = {word:?}: it is auto, kprobe or fentry"))?,
-            (None, None) => AttachMode::default(),
-        };
-        let hooks = if args.hook.is_empty() {
-            file.hook
-                .iter()
-                .map(|text| parsed(text, "hook"))
-                .collect::<Result<_>>()?
+        let lines = settable(&command)
+            .filter_map(|arg| line(arg, matches))
+            .collect();
+        Ok(Self { options, lines })
+    }
+}
+
+/// Prints the effective settings for `--check-config`.
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.lines.iter().map(|l| format!("  {l}")).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+fn options(command: &Command) -> impl Iterator<Item = &Arg> {
+    let export = command.find_subcommand(EXPORT);
+    export.into_iter().flat_map(Command::get_arguments)
+}
+
+fn settable(command: &Command) -> impl Iterator<Item = &Arg> {
+    options(command).filter(|arg| may_be_in_file(arg))
+}
+
+/// Returns the command with the file's values as defaults.
+fn with_defaults(command: Command, path: &Path) -> Result<Command> {
+    let file: toml::Table = toml::from_str(&text(path)?)?;
+    let mut defaults = file
+        .into_iter()
+        .map(|(key, value)| words(&command, &key, &value).map(|words| (key, words)))
+        .collect::<Result<BTreeMap<_, _>>>()?;
+    Ok(command.mut_subcommand(EXPORT, |export| {
+        export.mut_args(|arg| match defaults.remove(arg.get_id().as_str()) {
+            Some(words) => arg.default_values(words),
+            None => arg,
+        })
+    }))
+}
+
+/// Returns a key's value in words that the option's parser accepts.
+fn words(command: &Command, key: &str, value: &toml::Value) -> Result<Vec<String>> {
+    let Some(arg) = options(command).find(|a| a.get_id() == key) else {
+        let keys: Vec<&str> = settable(command).map(|a| a.get_id().as_str()).collect();
+        bail!(
+            "there is no option {key}; the options are {}",
+            keys.join(", ")
+        );
+    };
+    let flag = format!("--{}", arg.get_long().unwrap_or(key));
+    ensure!(
+        may_be_in_file(arg),
+        "{key} cannot be set in the file: use {flag}"
+    );
+    let kind = Kind::of(arg);
+    let words = kind.words(value).with_context(|| {
+        let found = value.type_str();
+        format!("{key}: the value must be {kind}, but its type is {found}")
+    })?;
+    // clap assumes that a default is valid, so parse it first as the value of a flag.
+    let flags = words.iter().map(|word| format!("{flag}={word}"));
+    Command::new(EXPORT)
+        .no_binary_name(true)
+        .arg(arg.clone())
+        .try_get_matches_from(flags)
+        .map_err(|error| anyhow!("{key} = {}: {}", kind.written(&words), reason(&error)))?;
+    Ok(words)
+}
+
+/// The reason of an error, without clap's words about flags.
+fn reason(error: &clap::Error) -> String {
+    if let Some(source) = error.source() {
+        return source.to_string();
+    }
+    match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(names)) => match names.split_last() {
+            Some((last, rest)) => format!("the value must be {} or {last}", rest.join(", ")),
+            None => "the value is not valid".to_owned(),
+        },
+        _ => "the value is not valid".to_owned(),
+    }
+}
+
+/// One option as a line of the file, if it has a value.
+fn line(arg: &Arg, matches: &ArgMatches) -> Option<String> {
+    let id = arg.get_id().as_str();
+    let raw = matches.get_raw(id).into_iter().flatten();
+    let words: Vec<String> = raw.map(|w| w.to_string_lossy().into_owned()).collect();
+    let kind = Kind::of(arg);
+    if words.is_empty() && !matches!(kind, Kind::Strings) {
+        return None;
+    }
+    let value = kind.written(&words);
+    Some(format!("{id} = {value}"))
+}
+
+/// The type of an option's value in TOML.
+#[derive(Clone, Copy)]
+enum Kind {
+    Boolean,
+    Integer,
+    String,
+    Strings,
+}
+
+impl Kind {
+    fn of(arg: &Arg) -> Self {
+        let parsed = arg.get_value_parser().type_id();
+        if matches!(arg.get_action(), ArgAction::Append) {
+            Self::Strings
+        } else if parsed == TypeId::of::<bool>() {
+            Self::Boolean
+        } else if parsed == TypeId::of::<usize>() {
+            Self::Integer
         } else {
-            args.hook.clone()
-        };
-        let cgroups = args.cgroups.or(file.cgroups).unwrap_or(0);
-        ensure!(
-            cgroups <= MOST_CGROUPS,
-            "cgroups = {cgroups}: at most {MOST_CGROUPS} get a label of their own"
-        );
-        let max_series = args.max_series.or(file.max_series).unwrap_or(MAX_SERIES);
-        ensure!(
-            (100..=100_000).contains(&max_series),
-            "max_series = {max_series}: it is 100 to 100000"
-        );
-        #[cfg(feature = "otlp")]
-        let otlp = args.otlp.clone().or(file.otlp);
-        #[cfg(feature = "otlp")]
-        ensure!(
-            otlp.as_ref().is_none_or(|url| url.starts_with("http://")),
-            "otlp takes http:// only: push to a collector on this host, which does TLS"
-        );
-        Ok(Self {
-            listen,
-            web_config: args.web_config.clone().or(file.web_config),
-            cgroups,
-            max_series,
-            interval: interval.0,
-            attach,
-            hooks,
-            self_cost: args.self_cost.or(file.self_cost).unwrap_or(false),
-            #[cfg(feature = "otlp")]
-            otlp,
-            #[cfg(feature = "otlp")]
-            otlp_interval: match (args.otlp_interval, &file.otlp_interval) {
-                (Some(time), _) => time.0,
-                (None, Some(text)) => parsed::<Time>(text, "otlp_interval")?.0,
-                (None, None) => Duration::from_secs(60),
-            },
+            Self::String
+        }
+    }
+
+    /// Returns the value as flags have it, or `None` if it is of another type.
+    fn words(self, value: &toml::Value) -> Option<Vec<String>> {
+        let string = |v: &toml::Value| v.as_str().map(str::to_owned);
+        match self {
+            Self::Boolean => value.as_bool().map(|b| vec![b.to_string()]),
+            Self::Integer => value.as_integer().map(|n| vec![n.to_string()]),
+            Self::String => string(value).map(|s| vec![s]),
+            Self::Strings => value.as_array()?.iter().map(string).collect(),
+        }
+    }
+
+    /// Returns the words as the file has them.
+    fn written(self, words: &[String]) -> String {
+        match self {
+            Self::Boolean | Self::Integer => words.join(" "),
+            Self::String => format!("{:?}", words.join(" ")),
+            Self::Strings => format!("{words:?}"),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Boolean => "true or false",
+            Self::Integer => "an integer",
+            Self::String => "a string",
+            Self::Strings => "an array of strings",
         })
     }
 }
 
-fn read(path: &Path) -> Result<File> {
-    Ok(toml::from_str(&text(path)?)?)
-}
-
-/// A configuration file's text; not more than one can have, whatever the path leads to.
+/// Returns the text of a configuration file, up to the largest size, wherever the path leads.
 pub(super) fn text(path: &Path) -> Result<String> {
     let mut text = String::new();
     let file = std::fs::File::open(path)?;
     file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
     ensure!(
         text.len() as u64 <= MAX_BYTES,
-        "it is larger than {MAX_BYTES} bytes"
+        "the file is larger than {MAX_BYTES} bytes"
     );
     Ok(text)
-}
-
-fn parsed<T: FromStr>(text: &str, key: &str) -> Result<T>
-where
-    T::Err: fmt::Display,
-{
-    text.parse().map_err(|e| anyhow!("{key} = {text:?}: {e}"))
-}
-
-/// What `--check-config` prints.
-impl fmt::Display for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "  listen = {:?}", self.listen.to_string())?;
-        if let Some(path) = &self.web_config {
-            writeln!(f, "  web_config = {:?}", path.display().to_string())?;
-        }
-        writeln!(f, "  cgroups = {}", self.cgroups)?;
-        writeln!(f, "  max_series = {}", self.max_series)?;
-        let interval = humantime::format_duration(self.interval);
-        writeln!(f, "  interval = \"{interval}\"")?;
-        let attach = self.attach.to_possible_value();
-        let attach = attach.as_ref().map_or("auto", |v| v.get_name());
-        writeln!(f, "  attach = {attach:?}")?;
-        writeln!(f, "  hooks set = {}", self.hooks.len())?;
-        write!(f, "  self_cost = {}", self.self_cost)
-    }
 }

@@ -1,32 +1,36 @@
-//! `pinscope export`: the counters for Prometheus, over HTTP.
+//! `pinscope export`: serves the counters to Prometheus over HTTP.
 //!
-//! | file | does |
+//! | file | contains |
 //! |---|---|
-//! | `config` | flags, environment and file, in that order, to settings |
-//! | `web_config` | TLS and passwords, in the format of Prometheus' exporter-toolkit |
-//! | `source` | the thread that owns the probes, and the readings it gives |
-//! | `server` | connections, bounded in number, size and time |
-//! | `pages` | what is answered |
-//! | `auth` | who may ask |
-//! | `otlp` | the same pushed to an OpenTelemetry collector (feature `otlp`) |
+//! | `config` | the settings, from flags, environment and file |
+//! | `web_config` | TLS and passwords, in the format of Prometheus's exporter-toolkit |
+//! | `reader` | the thread that owns the probes, and the scrapes that it makes |
+//! | `server` | connections, limited in number, size and time |
+//! | `pages` | the pages |
+//! | `auth` | password checks |
+//! | `otlp` | pushing the metrics to an OpenTelemetry collector (feature `otlp`) |
 
 mod auth;
 mod config;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod pages;
+mod reader;
 mod server;
-mod source;
 mod web_config;
 
-use std::{net::TcpListener, sync::Arc, time::SystemTime};
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use anyhow::{Context, Result};
 
 use self::{
     config::Settings,
     pages::State,
-    source::{Counters, Replayed, Source},
+    reader::{Counters, ReaderHandle, Replayed},
     web_config::{Web, WebConfig},
 };
 use crate::{
@@ -35,9 +39,9 @@ use crate::{
     recording::{Frames, Recording},
 };
 
-/// The exit status for a configuration that is wrong: that of a wrong command line.
+/// The exit status for an invalid configuration, the same as for a usage error.
 const BAD_CONFIG: u8 = 2;
-/// Single futile unmaps carried out for each CPU and second, as exemplars.
+/// Individual futile unmaps recorded per CPU and second, for exemplars.
 const EXEMPLARS: u32 = 1;
 
 pub(super) fn run(cli: &Cli, args: &Export) -> Result<u8> {
@@ -48,23 +52,24 @@ pub(super) fn run(cli: &Cli, args: &Export) -> Result<u8> {
             return Ok(BAD_CONFIG);
         }
     };
-    if args.check_config {
-        eprintln!("pinscope: the configuration is good:\n{settings}");
+    let options = &settings.options;
+    if options.check_config {
+        eprintln!("pinscope: the configuration is valid:\n{settings}");
         return Ok(0);
     }
-    let listeners = listeners(&settings)?;
-    let (counters, since): (Box<dyn Counters>, _) = match &args.replay {
+    let listeners = listeners(options.listen)?;
+    let (counters, since): (Box<dyn Counters>, _) = match &options.replay {
         Some(path) => {
             let recording =
                 Recording::open(path).with_context(|| format!("cannot read {}", path.display()))?;
             let start = recording.start();
             (Box::new(Replayed::new(recording)), start)
         }
-        None => (Box::new(attach(args, &settings)?), SystemTime::now()),
+        None => (Box::new(attach(options)?), SystemTime::now()),
     };
-    let source =
-        Source::start(counters, since, &settings).context("cannot start the reading thread")?;
-    let web = WebConfig::shared(settings.web_config.clone(), web);
+    let reader =
+        ReaderHandle::start(counters, since, options).context("cannot start the reading thread")?;
+    let web = WebConfig::shared(options.web_config.clone(), web);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(4)
@@ -73,33 +78,31 @@ pub(super) fn run(cli: &Cli, args: &Export) -> Result<u8> {
     let quiet = cli.quiet;
     runtime.block_on(async move {
         #[cfg(feature = "otlp")]
-        if let Some(to) = settings.otlp.clone() {
-            otlp::start(to, settings.otlp_interval, source.clone());
+        if let Some(to) = options.otlp.clone() {
+            otlp::start(to, options.otlp_interval.0, reader.clone());
         }
-        let state = Arc::new(State::new(source, Arc::clone(&web)));
+        let state = Arc::new(State::new(reader, Arc::clone(&web)));
         server::serve(listeners, state, web, quiet).await
     })?;
     Ok(0)
 }
 
-/// Attaches the probes, and lets go of what they took.
-fn attach(args: &Export, settings: &Settings) -> Result<Probes> {
+/// Attaches the probes, and drops the privileges that this needed.
+fn attach(export: &Export) -> Result<Probes> {
     let options = ProbeOptions {
-        attach: settings.attach,
-        hooks: settings.hooks.clone(),
         events_per_second: EXEMPLARS,
-        measure_self: settings.self_cost,
-        probe_log: args.probe_log,
-        victims_by: if settings.cgroups > 0 {
+        measure_self: export.self_cost,
+        victims_by: if export.cgroups > 0 {
             probe_ebpf::VictimsBy::Cgroup
         } else {
             probe_ebpf::VictimsBy::Nothing
         },
+        ..super::options(&export.hooking)
     };
     let mut probes = Probes::attach(&options)?;
-    if settings.self_cost && !probes.measures_itself() {
+    if export.self_cost && !probes.measures_itself() {
         tracing::warn!(
-            "the kernel doesn't time the probes (self_cost): it takes CAP_SYS_ADMIN, and Linux 5.8"
+            "self_cost has no effect: the kernel times the probes only with CAP_SYS_ADMIN, from Linux 5.8 on"
         );
     }
     probes
@@ -108,31 +111,31 @@ fn attach(args: &Export, settings: &Settings) -> Result<Probes> {
     Ok(probes)
 }
 
+/// Reads and checks the settings, and the web configuration that they name.
 fn configured(args: &Export) -> Result<(Settings, Web)> {
-    let settings = Settings::new(args)?;
-    let web = match &settings.web_config {
+    let settings = Settings::new(args.config.as_ref())?;
+    let web = match &settings.options.web_config {
         Some(path) => web_config::read(path)?,
         None => Web::default(),
     };
     Ok((settings, web))
 }
 
-/// Sockets that systemd passed on, or one of our own.
-fn listeners(settings: &Settings) -> Result<Vec<TcpListener>> {
+/// Returns the sockets passed by systemd, or a new one if there are none.
+fn listeners(address: SocketAddr) -> Result<Vec<TcpListener>> {
     let mut passed = listenfd::ListenFd::from_env();
     let mut listeners = Vec::new();
     for index in 0..passed.len() {
         let socket = passed
             .take_tcp_listener(index)
-            .context("systemd passed on a socket that isn't TCP")?;
+            .context("systemd passed a socket that is not TCP")?;
         listeners.extend(socket);
     }
     if listeners.is_empty() {
-        let listener = TcpListener::bind(settings.listen).with_context(|| {
+        let listener = TcpListener::bind(address).with_context(|| {
             format!(
-                "cannot listen on {}: is another exporter running? --listen takes another \
-                 address",
-                settings.listen
+                "cannot listen on {address}: if another exporter is running, choose another \
+                 address with --listen"
             )
         })?;
         listeners.push(listener);

@@ -1,17 +1,17 @@
-//! The metrics pushed to an OpenTelemetry collector: OTLP over HTTP, as protobuf.
+//! Pushes the metrics to an OpenTelemetry collector: OTLP over HTTP, as protobuf.
 
 use std::time::Duration;
 
 use prost::Message;
 
-use super::source::Source;
+use super::reader::ReaderHandle;
 use crate::render::metrics::otlp::request;
 
-/// How long the collector may take.
+/// The time that the collector has to respond.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Starts pushing. A collector that is away is told of once, and when it is back.
-pub(super) fn start(to: String, every: Duration, source: Source) {
+/// Starts pushing. Warns once when the collector fails, and once when it works again.
+pub(super) fn start(to: String, every: Duration, reader: ReaderHandle) {
     tokio::spawn(async move {
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .timeout_global(Some(PATIENCE))
@@ -22,10 +22,10 @@ pub(super) fn start(to: String, every: Duration, source: Source) {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let outcome = push(&agent, &to, &source).await;
+            let outcome = push(&agent, &to, &reader).await;
             match (&outcome, away) {
-                (Err(why), false) => tracing::warn!("{to} doesn't take metrics: {why}"),
-                (Ok(()), true) => tracing::warn!("{to} takes metrics again"),
+                (Err(why), false) => tracing::warn!("cannot push metrics to {to}: {why}"),
+                (Ok(()), true) => tracing::warn!("{to} accepts metrics again"),
                 _ => {}
             }
             away = outcome.is_err();
@@ -33,10 +33,10 @@ pub(super) fn start(to: String, every: Duration, source: Source) {
     });
 }
 
-async fn push(agent: &ureq::Agent, to: &str, source: &Source) -> Result<(), String> {
-    let reading = source.reading().await?;
-    let host = &reading.hostname;
-    let body = request(&reading.families, host, reading.attached, reading.at).encode_to_vec();
+async fn push(agent: &ureq::Agent, to: &str, reader: &ReaderHandle) -> Result<(), String> {
+    let scrape = reader.scrape().await?;
+    let host = &scrape.hostname;
+    let body = request(&scrape.families, host, scrape.attached, scrape.at).encode_to_vec();
     let (agent, to) = (agent.clone(), to.to_owned());
     let sent = tokio::task::spawn_blocking(move || {
         agent

@@ -1,4 +1,4 @@
-//! What is answered to whom.
+//! The pages, and the response to each request.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -15,27 +15,27 @@ use axum::{
 };
 use maud::{DOCTYPE, html};
 
-use super::{auth::Auth, source::Source, web_config::WebConfig};
+use super::{auth::Auth, reader::ReaderHandle, web_config::WebConfig};
 use crate::{render::metrics::Format, snapshot::HookState};
 
-/// What the answers are made from.
+/// What the pages are made from.
 pub(super) struct State {
-    source: Source,
+    reader: ReaderHandle,
     web: Arc<WebConfig>,
     auth: Auth,
 }
 
 impl State {
-    pub(super) fn new(source: Source, web: Arc<WebConfig>) -> Self {
+    pub(super) fn new(reader: ReaderHandle, web: Arc<WebConfig>) -> Self {
         Self {
-            source,
+            reader,
             web,
             auth: Auth::default(),
         }
     }
 }
 
-/// All pages, behind the password where there is one.
+/// Returns the router of all pages. They need a password if the web configuration has users.
 pub(super) fn router(state: Arc<State>) -> Router {
     Router::new()
         .route("/", get(front))
@@ -45,7 +45,7 @@ pub(super) fn router(state: Arc<State>) -> Router {
         .fallback(|| async {
             text(
                 StatusCode::NOT_FOUND,
-                "nothing is here; metrics are at /metrics\n",
+                "not found: the metrics are at /metrics\n",
             )
         })
         .layer(middleware::from_fn_with_state(Arc::clone(&state), guard))
@@ -64,7 +64,10 @@ fn text(status: StatusCode, body: impl Into<String>) -> Response {
 async fn guard(Extract(state): Extract<Arc<State>>, request: Request, next: Next) -> Response {
     let web = state.web.now();
     let mut response = if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+        let mut response = text(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "only GET and HEAD are supported\n",
+        );
         response
             .headers_mut()
             .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -72,7 +75,10 @@ async fn guard(Extract(state): Extract<Arc<State>>, request: Request, next: Next
     } else if state.auth.allows(&web.users, request.headers()).await {
         next.run(request).await
     } else {
-        let mut response = text(StatusCode::UNAUTHORIZED, "a password is needed\n");
+        let mut response = text(
+            StatusCode::UNAUTHORIZED,
+            "a user name and password are required\n",
+        );
         response.headers_mut().insert(
             WWW_AUTHENTICATE,
             HeaderValue::from_static("Basic realm=\"pinscope\""),
@@ -88,15 +94,15 @@ async fn guard(Extract(state): Extract<Arc<State>>, request: Request, next: Next
 }
 
 async fn metrics(Extract(state): Extract<Arc<State>>, headers: HeaderMap) -> Response {
-    // Several headers are one list (RFC 9110, section 5.3).
+    // Several headers form one list (RFC 9110, section 5.3).
     let accept: Vec<&str> = headers
         .get_all(ACCEPT)
         .iter()
         .filter_map(|v| v.to_str().ok())
         .collect();
     let format = Format::wanted(&accept.join(","));
-    let body = match state.source.reading().await {
-        Ok(reading) => reading.encoded(format),
+    let body = match state.reader.scrape().await {
+        Ok(scrape) => scrape.encoded(format),
         Err(why) => Err(why),
     };
     match body {
@@ -105,18 +111,21 @@ async fn metrics(Extract(state): Extract<Arc<State>>, headers: HeaderMap) -> Res
     }
 }
 
-/// Ready as long as the counters can be read; what is degraded stands below.
+/// Responds "ready" if the counters can be read, and lists the degraded hooks.
 async fn ready(Extract(state): Extract<Arc<State>>) -> Response {
-    match state.source.reading().await {
-        Ok(reading) => {
+    match state.reader.scrape().await {
+        Ok(scrape) => {
             let mut body = "ready\n".to_owned();
-            for hook in &reading.hooks {
+            for hook in &scrape.hooks {
                 let why = hook.reason.as_deref();
                 if hook.state != HookState::Active {
-                    let (state, why) = (hook.state.name(), why.unwrap_or("no reason is known"));
+                    let (state, why) = (hook.state.name(), why.unwrap_or("the reason is unknown"));
                     body.push_str(&format!("{} is {state}: {why}\n", hook.name));
                 } else if let Some(why) = why {
-                    body.push_str(&format!("{} is active, but weaker: {why}\n", hook.name));
+                    body.push_str(&format!(
+                        "{} is active with weaker evidence: {why}\n",
+                        hook.name
+                    ));
                 }
             }
             text(StatusCode::OK, body)
@@ -129,7 +138,7 @@ async fn ready(Extract(state): Extract<Arc<State>>) -> Response {
 }
 
 async fn front(Extract(state): Extract<Arc<State>>) -> Response {
-    let reading = state.source.reading().await;
+    let scrape = state.reader.scrape().await;
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -141,26 +150,26 @@ async fn front(Extract(state): Extract<Arc<State>>) -> Response {
             }
             body {
                 h1 { "pinscope " (env!("CARGO_PKG_VERSION")) }
-                p { "Memory that reclaim unmapped in vain because somebody holds it." }
+                p { "Finds memory that reclaim keeps unmapping but cannot free because it is pinned." }
                 ul {
                     li { a href="/metrics" { "/metrics" } " for Prometheus" }
-                    li { a href="/readyz" { "/readyz" } ": whether it counts, and what is degraded" }
-                    li { a href="/healthz" { "/healthz" } ": whether it lives" }
+                    li { a href="/readyz" { "/readyz" } ": whether the counters can be read, and which hooks are degraded" }
+                    li { a href="/healthz" { "/healthz" } ": whether the process responds" }
                 }
-                @match &reading {
-                    Ok(reading) => {
+                @match &scrape {
+                    Ok(scrape) => {
                         h2 { "Hooks" }
                         table {
-                            @for hook in &reading.hooks {
+                            @for hook in &scrape.hooks {
                                 tr {
                                     td { (hook.name) } td { (hook.state.name()) }
                                     td { (hook.reason.as_deref().unwrap_or("")) }
                                 }
                             }
                         }
-                        p { "Read " (humantime::format_rfc3339_seconds(reading.at.max(SystemTime::UNIX_EPOCH)).to_string()) }
+                        p { "Read " (humantime::format_rfc3339_seconds(scrape.at.max(SystemTime::UNIX_EPOCH)).to_string()) }
                     }
-                    Err(why) => p { strong { "The counters can't be read: " (why) } }
+                    Err(why) => p { strong { (why) } }
                 }
             }
         }

@@ -1,6 +1,6 @@
-//! Connections: bounded in number, in the size of what they send, and in time.
+//! The HTTP server. Connections are limited in number, in time, and in the size of their requests.
 //!
-//! The probes count in the kernel and never wait for anybody here.
+//! The probes count in the kernel and never wait for a client.
 
 use std::{net::TcpListener as StdListener, sync::Arc, time::Duration};
 
@@ -26,19 +26,19 @@ use super::{
     web_config::WebConfig,
 };
 
-/// Connections at the same time. Further ones wait to be accepted.
+/// The maximum number of open connections. Further ones wait to be accepted.
 const CONNECTIONS: usize = 128;
-/// How long a client may take for a request's head, or stay silent between two.
+/// The time that a client has to send a request's head, and may be silent between two requests.
 const HEAD: Duration = Duration::from_secs(10);
-/// How long TLS may take to begin.
+/// The time limit of the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// How long a connection may last: a client that reads nothing is let go then.
+/// The longest life of a connection, which also ends those of clients that read nothing.
 const LIFE: Duration = Duration::from_secs(60);
-/// How much of a head is read.
+/// The largest head of a request.
 const HEAD_BYTES: usize = 16 << 10;
-/// How many headers it may have.
+/// The maximum number of headers in it.
 const HEADERS: usize = 64;
-/// What the end waits for answers under way.
+/// The time that pending responses have to finish at the end.
 const GRACE: Duration = Duration::from_millis(200);
 
 /// Serves until a signal ends it.
@@ -77,13 +77,13 @@ pub(super) async fn serve(
             _ = end.recv() => break,
             _ = interrupt.recv() => break,
             _ = again.recv() => match web.reload() {
-                Ok(()) => tracing::info!("the web configuration was read again"),
-                Err(error) => tracing::error!("what held before goes on holding: {error:#}"),
+                Ok(()) => tracing::info!("reloaded the web configuration"),
+                Err(error) => tracing::error!("cannot reload the web configuration, so the previous one stays in effect: {error:#}"),
             },
         }
     }
     loops.shutdown().await;
-    // Answers under way are given their time; connections that only wait aren't.
+    // Waits for pending responses. Idle connections keep their places, hence the time limit.
     let all = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
     let _ = timeout(GRACE, places.acquire_many(all)).await;
     Ok(())
@@ -105,15 +105,15 @@ async fn accept(
                 tokio::spawn(one(stream, router, web, place));
             }
             Err(error) => {
-                // Out of file descriptors, say: trying at once would only spin.
-                tracing::debug!("a connection can't be accepted: {error}");
+                // A shortage of file descriptors, for example: an immediate retry would only spin.
+                tracing::debug!("cannot accept a connection: {error}");
                 sleep(Duration::from_millis(100)).await;
             }
         }
     }
 }
 
-/// One connection, and no longer than it may last.
+/// Serves one connection until it ends or its time is up.
 async fn one(stream: TcpStream, router: Router, web: Arc<WebConfig>, place: OwnedSemaphorePermit) {
     let _place = place;
     let served = async {
@@ -125,7 +125,7 @@ async fn one(stream: TcpStream, router: Router, web: Arc<WebConfig>, place: Owne
                 match timeout(HANDSHAKE, acceptor.accept(stream)).await {
                     Ok(Ok(stream)) => http(stream, router).await,
                     Ok(Err(error)) => Err(error.to_string()),
-                    Err(_) => Err("TLS took too long".to_owned()),
+                    Err(_) => Err("the TLS handshake took too long".to_owned()),
                 }
             }
         }

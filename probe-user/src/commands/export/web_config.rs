@@ -1,8 +1,8 @@
-//! TLS and passwords in the web configuration of Prometheus' exporter-toolkit
-//! (docs/web-configuration.md there): YAML, with a hash by bcrypt for each user.
+//! TLS and passwords in the format of Prometheus's exporter-toolkit (its
+//! docs/web-configuration.md): YAML, with a bcrypt hash for each user.
 //!
-//! What of that format isn't supported is an error, not a silent hole. On SIGHUP it is read
-//! again; when that fails, what held before goes on holding.
+//! A setting that pinscope does not support is an error rather than ignored. SIGHUP reloads the
+//! file; if that fails, the previous settings stay in effect.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ use tokio_rustls::rustls::{
 /// Users and the bcrypt hashes of their passwords.
 pub(super) type Users = BTreeMap<String, String>;
 
-/// The most work that a hash may ask for: 2^14 rounds are about a second.
+/// The highest bcrypt cost that is accepted: 2^14 rounds take about a second.
 const MAX_COST: u32 = 14;
 
 #[derive(Debug, Default, Deserialize)]
@@ -45,7 +45,7 @@ struct Tls {
     client_ca_file: Option<PathBuf>,
     min_version: Option<String>,
     max_version: Option<String>,
-    // rustls has safe ones only, and its own order.
+    // Accepted and ignored: rustls has only safe suites, in its own order.
     #[serde(rename = "prefer_server_cipher_suites")]
     _prefer_server_cipher_suites: Option<bool>,
 }
@@ -53,25 +53,25 @@ struct Tls {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Http {
-    // Scrapes are single requests: HTTP/1.1 is all that is spoken.
+    // Accepted and ignored: scrapes are single requests, so the server supports HTTP/1.1 only.
     #[serde(rename = "http2")]
     _http2: Option<bool>,
     #[serde(default)]
     headers: BTreeMap<String, String>,
 }
 
-/// What the file comes to.
+/// The settings that a file results in.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Web {
-    /// TLS, where it is asked for.
+    /// TLS, if the file configures it.
     pub(super) tls: Option<Arc<ServerConfig>>,
-    /// Who may ask; nobody: everybody.
+    /// The users that may scrape; if empty, everybody.
     pub(super) users: Users,
-    /// Headers of every answer.
+    /// Additional headers of every response.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// What holds now.
+/// The settings in effect, and the file that they came from.
 #[derive(Debug)]
 pub(super) struct WebConfig {
     path: Option<PathBuf>,
@@ -100,7 +100,7 @@ impl WebConfig {
     }
 }
 
-/// Reads and checks the file. Files that it names lie beside it unless their paths are absolute.
+/// Reads and checks the file. Relative paths in it are relative to its directory.
 pub(super) fn read(path: &Path) -> Result<Web> {
     parse(path).with_context(|| format!("the web configuration {}", path.display()))
 }
@@ -114,9 +114,11 @@ fn parse(path: &Path) -> Result<Web> {
             .map(|parts| parts.get_cost());
         match cost {
             Ok(cost) if cost <= MAX_COST => {}
-            Ok(cost) => bail!("the password hash of {user:?} costs {cost}: at most {MAX_COST}"),
+            Ok(cost) => {
+                bail!("the password hash of {user:?} has cost {cost}: the maximum is {MAX_COST}")
+            }
             Err(_) => bail!(
-                "the password of {user:?} is no bcrypt hash: `htpasswd -nBC 10 {user}` makes one"
+                "the password of {user:?} is not a bcrypt hash: make one with `htpasswd -nBC 10 {user}`"
             ),
         }
     }
@@ -163,7 +165,7 @@ fn server(tls: &Tls, beside: &impl Fn(&Path) -> PathBuf) -> Result<ServerConfig>
     let builder = match (wants, &tls.client_ca_file) {
         ("NoClientCert", None) => builder.with_no_client_auth(),
         ("NoClientCert", Some(_)) => {
-            bail!("client_ca_file is given, but client_auth_type asks for no certificate")
+            bail!("client_ca_file is set, but client_auth_type requires no certificate")
         }
         ("RequireAndVerifyClientCert" | "VerifyClientCertIfGiven", Some(ca)) => {
             let mut roots = RootCertStore::empty();
@@ -179,16 +181,16 @@ fn server(tls: &Tls, beside: &impl Fn(&Path) -> PathBuf) -> Result<ServerConfig>
             builder.with_client_cert_verifier(verifier.build()?)
         }
         ("RequireAndVerifyClientCert" | "VerifyClientCertIfGiven", None) => {
-            bail!("client_auth_type = {wants} needs a client_ca_file")
+            bail!("client_auth_type = {wants} requires a client_ca_file")
         }
         (other, _) => bail!(
-            "client_auth_type = {other:?} isn't supported: NoClientCert, \
-             VerifyClientCertIfGiven and RequireAndVerifyClientCert are"
+            "client_auth_type = {other:?} is not supported: use NoClientCert, \
+             VerifyClientCertIfGiven or RequireAndVerifyClientCert"
         ),
     };
     builder
         .with_single_cert(certificates, key)
-        .context("cert_file and key_file don't belong together")
+        .context("cert_file and key_file do not match")
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
@@ -197,7 +199,11 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
         .with_context(cannot)?
         .collect::<Result<Vec<_>, _>>()
         .with_context(cannot)?;
-    ensure!(!all.is_empty(), "{} holds no certificate", path.display());
+    ensure!(
+        !all.is_empty(),
+        "{} contains no certificate",
+        path.display()
+    );
     Ok(all)
 }
 
@@ -206,6 +212,6 @@ fn version(name: Option<&str>, otherwise: u8) -> Result<u8> {
         None => Ok(otherwise),
         Some("TLS12") => Ok(12),
         Some("TLS13") => Ok(13),
-        Some(other) => bail!("TLS version {other:?} isn't supported: TLS12 and TLS13 are"),
+        Some(other) => bail!("TLS version {other:?} is not supported: use TLS12 or TLS13"),
     }
 }

@@ -1,5 +1,5 @@
-//! The thread that owns the probes. Whoever asks gets the newest reading; the kernel is read
-//! at most once in an interval, however many ask.
+//! The thread that owns the probes. It reads the kernel at most once per interval, however many
+//! clients scrape, and all of them get the newest scrape.
 
 use std::{
     collections::BTreeMap,
@@ -16,8 +16,8 @@ use axum::body::Bytes;
 use probe_ebpf::Verdict;
 use tokio::sync::oneshot;
 
-use super::config::Settings;
 use crate::{
+    cli::Export,
     kernel::probes::Probes,
     model::ranking::Top,
     recording::{Frames, Recording},
@@ -25,22 +25,22 @@ use crate::{
     snapshot::{Event, HookStatus, ProgramRuns, Snapshot},
 };
 
-/// How often single events are taken while nobody asks.
+/// How often events are read while nobody scrapes.
 const IDLE: Duration = Duration::from_secs(10);
-/// Events kept for exemplars: the newest.
+/// The number of events kept for exemplars: the newest ones.
 const EVENTS: usize = 256;
-/// Callers that wait at the same time, at most; connections are fewer.
+/// The maximum number of callers that wait at the same time; there are fewer connections.
 const WAITING: usize = 1024;
 
-/// What everybody who asks within an interval gets.
-pub(super) struct Reading {
+/// What every client gets that scrapes within one interval.
+pub(super) struct Scrape {
     /// All metrics.
     pub(super) families: Arc<Vec<Family>>,
-    /// The hooks.
+    /// The hooks and their states.
     pub(super) hooks: Vec<HookStatus>,
-    /// When it was made.
+    /// The time when the kernel was read.
     pub(super) at: SystemTime,
-    /// When the counting began.
+    /// The time when counting began.
     #[cfg(feature = "otlp")]
     pub(super) attached: SystemTime,
     /// The host's name.
@@ -49,8 +49,8 @@ pub(super) struct Reading {
     encoded: [OnceLock<Result<Bytes, String>>; 3],
 }
 
-impl Reading {
-    /// The metrics in a format; written once.
+impl Scrape {
+    /// Returns the metrics in a format. Each format is encoded once.
     pub(super) fn encoded(&self, format: Format) -> Result<Bytes, String> {
         self.encoded[format as usize]
             .get_or_init(|| encode(&self.families, format).map(Bytes::from))
@@ -58,25 +58,26 @@ impl Reading {
     }
 }
 
-type Answer = Result<Arc<Reading>, String>;
+/// A scrape, or why the kernel cannot be read.
+type ScrapeResult = Result<Arc<Scrape>, String>;
 
-/// A handle to the thread; the probes go when all handles have gone.
+/// A handle to the thread. The probes are detached when the last handle is dropped.
 #[derive(Clone)]
-pub(super) struct Source(SyncSender<oneshot::Sender<Answer>>);
+pub(super) struct ReaderHandle(SyncSender<oneshot::Sender<ScrapeResult>>);
 
-impl Source {
+impl ReaderHandle {
     /// Starts the thread.
     pub(super) fn start(
         counters: Box<dyn Counters>,
         attached: SystemTime,
-        settings: &Settings,
+        options: &Export,
     ) -> io::Result<Self> {
         let (ask, asked) = sync_channel(WAITING);
         let reader = Reader {
             counters,
-            interval: settings.interval,
-            max_series: settings.max_series,
-            cgroups: (settings.cgroups > 0).then(|| Top::new(settings.cgroups)),
+            interval: options.interval.0,
+            max_series: options.max_series,
+            cgroups: (options.cgroups > 0).then(|| Top::new(options.cgroups)),
             attached,
             events: Vec::new(),
             dropped: 0,
@@ -88,29 +89,29 @@ impl Source {
         Ok(Self(ask))
     }
 
-    /// The newest reading.
-    pub(super) async fn reading(&self) -> Answer {
+    /// Returns the newest scrape.
+    pub(super) async fn scrape(&self) -> ScrapeResult {
         let (answer, answered) = oneshot::channel();
         self.0
             .try_send(answer)
-            .map_err(|_| "the reading thread has too much to do".to_owned())?;
+            .map_err(|_| "too many scrapes are waiting for the reading thread".to_owned())?;
         answered
             .await
-            .unwrap_or_else(|_| Err("the reading thread is gone".to_owned()))
+            .unwrap_or_else(|_| Err("the reading thread has ended".to_owned()))
     }
 }
 
-/// What is read: the live kernel, or a recording.
+/// The origin of the counters: the live kernel, or a recording.
 pub(super) trait Counters: Send {
-    /// Everything counted so far.
+    /// Returns everything counted so far.
     fn snapshot(&mut self) -> Result<Snapshot, String>;
-    /// Single futile unmaps since the last call.
+    /// Returns the events since the last call, at most `most`.
     fn events(&mut self, most: usize) -> Vec<Event>;
-    /// The BPF programs' runs, where the kernel times them.
+    /// Returns the BPF programs' runs, if the kernel times them.
     fn program_runs(&self) -> Vec<ProgramRuns> {
         Vec::new()
     }
-    /// Whether a cgroup of this name is there no more.
+    /// Returns whether the cgroup of this name was removed.
     fn cgroup_is_gone(&self, _name: &str) -> bool {
         false
     }
@@ -118,7 +119,7 @@ pub(super) trait Counters: Send {
 
 impl Counters for Probes {
     fn snapshot(&mut self) -> Result<Snapshot, String> {
-        Probes::snapshot(self).map_err(|e| format!("the counters can't be read: {e}"))
+        Probes::snapshot(self).map_err(|e| format!("cannot read the counters: {e}"))
     }
 
     fn events(&mut self, most: usize) -> Vec<Event> {
@@ -135,7 +136,7 @@ impl Counters for Probes {
     }
 }
 
-/// A recording: each reading shows the next look, and the last one stays.
+/// A recording: each read returns the next sample, and after the last one, that one again.
 pub(super) struct Replayed {
     recording: Recording,
     next: usize,
@@ -165,6 +166,7 @@ impl Counters for Replayed {
     }
 }
 
+/// The state of the thread.
 struct Reader {
     counters: Box<dyn Counters>,
     interval: Duration,
@@ -173,16 +175,16 @@ struct Reader {
     attached: SystemTime,
     events: Vec<Event>,
     dropped: u64,
-    last: Option<(Instant, Arc<Reading>)>,
+    last: Option<(Instant, Arc<Scrape>)>,
 }
 
 impl Reader {
-    fn serve(mut self, asked: &Receiver<oneshot::Sender<Answer>>) {
+    fn serve(mut self, asked: &Receiver<oneshot::Sender<ScrapeResult>>) {
         loop {
             match asked.recv_timeout(IDLE) {
                 Ok(answer) => {
-                    // Whoever has gone needs no answer.
-                    let _ = answer.send(self.reading());
+                    // Fails if the caller is gone.
+                    let _ = answer.send(self.scrape());
                 }
                 Err(RecvTimeoutError::Timeout) => self.take_events(),
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -196,11 +198,11 @@ impl Reader {
         self.events.drain(..surplus);
     }
 
-    fn reading(&mut self) -> Answer {
-        if let Some((made, reading)) = &self.last
+    fn scrape(&mut self) -> ScrapeResult {
+        if let Some((made, scrape)) = &self.last
             && made.elapsed() < self.interval
         {
-            return Ok(Arc::clone(reading));
+            return Ok(Arc::clone(scrape));
         }
         let snapshot = self.counters.snapshot()?;
         self.take_events();
@@ -221,12 +223,12 @@ impl Reader {
         let dropped = keep_to(&mut families, self.max_series);
         if dropped > 0 && self.dropped == 0 {
             tracing::warn!(
-                "{dropped} series don't fit max_series = {}: they are left out",
+                "{dropped} series exceed max_series = {} and are dropped",
                 self.max_series
             );
         }
         self.dropped += dropped;
-        let reading = Arc::new(Reading {
+        let scrape = Arc::new(Scrape {
             families: Arc::new(families),
             hooks: snapshot.hooks,
             at: SystemTime::now(),
@@ -236,13 +238,13 @@ impl Reader {
             hostname: crate::kernel::host::host().hostname,
             encoded: Default::default(),
         });
-        self.last = Some((Instant::now(), Arc::clone(&reading)));
-        Ok(reading)
+        self.last = Some((Instant::now(), Arc::clone(&scrape)));
+        Ok(scrape)
     }
 }
 
-/// Folios by cgroup and verdict. One that can't be named counts with the unknown ones: its
-/// number would be a series of its own for ever.
+/// Returns the folios by cgroup and verdict. A cgroup without a name counts as unknown, because a
+/// series named by its number would stay for ever.
 fn by_cgroup(snapshot: &Snapshot) -> BTreeMap<Option<String>, [u64; Verdict::COUNT]> {
     let mut by: BTreeMap<_, [u64; Verdict::COUNT]> = BTreeMap::new();
     for (group, counts) in &snapshot.groups {
@@ -272,7 +274,7 @@ fn process() -> ProcessStats {
     }
 }
 
-/// Seconds since 1970, from those since boot.
+/// Converts seconds since boot to seconds since 1970.
 fn started(after_boot: f64) -> Option<f64> {
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
@@ -280,6 +282,6 @@ fn started(after_boot: f64) -> Option<f64> {
         .as_secs_f64();
     let up = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).ok()?;
     let up = Duration::from(up).as_secs_f64();
-    // Of a tick's exactness, so that it doesn't tremble from scrape to scrape.
+    // Rounded, as exact as a tick, so that the value does not jitter from scrape to scrape.
     Some(((now - up + after_boot) * 10.0).round() / 10.0)
 }
