@@ -139,7 +139,7 @@ fn native(h: &Histogram, of: Of) -> Native {
 /// Returns the native bucket of a value: the i with base^(i−1) < value ≤ base^i.
 fn index(value: f64) -> i32 {
     let per_octave = f64::from(1 << SCHEMA);
-    // Slightly less, so that rounding does not lift a bound into the next bucket.
+    // Slightly less, so that rounding does not lift a value on a bound into the next bucket.
     ((value.log2() * per_octave - 1e-9).ceil()) as i32
 }
 
