@@ -1,21 +1,21 @@
-//! Log-linear histograms: exact below 32, then 16 buckets to each power of two.
+//! Log-linear histograms: exact below 32, then 16 buckets per power of two.
 //!
-//! A bucket is at most 1/16 of its lower bound wide, so a value taken for the middle of its
-//! bucket is wrong by at most [`RELATIVE_ERROR`]. The kernel counts into these buckets and
-//! user space hands them to hdrhistogram, whose own error at 3 significant digits is far
-//! below that.
+//! The width of a bucket is at most 1/16 of its lower bound, so taking the middle of the bucket
+//! for a value is wrong by at most [`RELATIVE_ERROR`]. The kernel counts into these buckets, and
+//! user space passes them to hdrhistogram, whose own error at 3 significant digits is far
+//! smaller.
 
-/// log2 of the buckets to a power of two.
+/// log2 of the number of buckets per power of two.
 const SUB_BITS: u32 = 4;
-/// The largest exponent with buckets of its own: values from 2^36 on share the last bucket.
-/// In nanoseconds that is 68 s, longer than the hung-task detector lets reclaim go unseen.
+/// The largest exponent with its own buckets: values from 2^36 on share the last bucket. In
+/// nanoseconds that is 68 s, which no unmap takes.
 const MAX_EXP: u32 = 35;
 /// The number of buckets.
 pub const BUCKETS: usize = ((MAX_EXP - SUB_BITS + 2) << SUB_BITS) as usize;
-/// The largest relative error of a value that is taken for the middle of its bucket.
+/// The largest relative error of the middle of a bucket, taken for a value in it.
 pub const RELATIVE_ERROR: f64 = 1.0 / 32.0;
 
-/// A de Bruijn sequence: each six bits in a row occur in it once.
+/// A de Bruijn sequence: every pattern of six bits occurs in it once.
 const DE_BRUIJN: u64 = 0x03f7_9d71_b4cb_0a89;
 
 /// log2 of 2^(n+1) − 1, found by the upper six bits of its product with [`DE_BRUIJN`].
@@ -30,8 +30,8 @@ static LOG2: [u8; 64] = {
     table
 };
 
-/// log2 of `v`, which isn't 0. BPF has no instruction for it, and what the compiler makes of
-/// `leading_zeros` is half as long again.
+/// Returns log2 of `v`, which isn't 0. BPF has no instruction for it, and the code that the
+/// compiler generates for `leading_zeros` is half as long again.
 #[inline(always)]
 fn log2(mut v: u64) -> u32 {
     v |= v >> 1;
@@ -43,23 +43,23 @@ fn log2(mut v: u64) -> u32 {
     u32::from(LOG2[(v.wrapping_mul(DE_BRUIJN) >> 58) as usize])
 }
 
-/// Below this every value has a bucket of its own, whose number is the value.
+/// The bound below which every value has its own bucket, whose number is the value.
 pub const EXACT: u64 = 2 << SUB_BITS;
 
-/// The bucket that counts `v`.
+/// Returns the bucket that counts `v`.
 ///
-/// Branchless but for the clamp: every branch here would multiply the verifier's paths.
+/// Without branches except the clamp: every branch here would multiply the verifier's paths.
 #[inline(always)]
 pub fn bucket_of(v: u64) -> usize {
-    // So far that the verifier needn't know the table.
+    // Masked, as the verifier doesn't know the table's values.
     let exp = log2(v | 1 << SUB_BITS) & 63;
-    // Below 32 this is the value itself: exp is then 4 and nothing is shifted out.
+    // Below 32 this is the value itself: exp is 4, so nothing is shifted out.
     let sub = (v >> (exp - SUB_BITS)) as usize;
     let index = (((exp - SUB_BITS) as usize) << SUB_BITS) + sub;
     if index >= BUCKETS { BUCKETS - 1 } else { index }
 }
 
-/// The smallest value that `bucket` counts.
+/// Returns the smallest value that `bucket` counts.
 pub const fn lower(bucket: usize) -> u64 {
     if bucket < 2 << SUB_BITS {
         return bucket as u64;
@@ -69,7 +69,7 @@ pub const fn lower(bucket: usize) -> u64 {
     ((1 << SUB_BITS) + sub) << exp
 }
 
-/// The largest value that `bucket` counts; `u64::MAX` for the last.
+/// Returns the largest value that `bucket` counts; `u64::MAX` for the last.
 pub const fn upper(bucket: usize) -> u64 {
     if bucket + 1 >= BUCKETS {
         u64::MAX
@@ -78,9 +78,9 @@ pub const fn upper(bucket: usize) -> u64 {
     }
 }
 
-/// One CPU's histogram. All counts only grow, except the buckets of
-/// [`crate::maps::FolioHists::per_folio`], where one CPU may take away what another added:
-/// those are to be summed over the CPUs with wrapping.
+/// One CPU's histogram. Counts only grow, except in the buckets of
+/// [`crate::maps::FolioHists::per_folio`], where one CPU may subtract what another has added:
+/// sum those over the CPUs with wrapping.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 #[cfg_attr(
@@ -93,9 +93,9 @@ pub const fn upper(bucket: usize) -> u64 {
     )
 )]
 pub struct Hist {
-    /// The sum of all values, in the histogram's own unit. A real sum, not one of buckets.
+    /// The exact sum of all values, in the histogram's unit.
     pub sum: u64,
-    /// The bitwise complement of the smallest value, so that fresh zeroes mean "none yet".
+    /// The bitwise complement of the smallest value, so that 0 means "none yet".
     pub min_inverted: u64,
     /// The largest value.
     pub max: u64,

@@ -1,12 +1,12 @@
-//! The keys and values of every map, with their layout asserted.
+//! The keys and values of every map, with their sizes asserted.
 //!
 //! | map | type | key → value |
 //! |---|---|---|
 //! | `TASKS` | array | slot → [`TaskState`] |
-//! | `CLAIMS` | hash | slot → tid: who owns the slot |
+//! | `CLAIMS` | hash | slot → tid of its owner |
 //! | `GROUPS` | hash | [`GroupKey`] → [`GroupCounts`] |
 //! | `VICTIMS` | hash | [`VictimKey`] → [`Victim`] |
-//! | `FOLIOS` | LRU hash | folio → times unmapped in vain |
+//! | `FOLIOS` | LRU hash | folio → its futile unmaps |
 //! | `SUBSCRIBERS` | hash | callback → [`Subscriber`] |
 //! | `TIMES` | per-CPU array | verdict → [`TimeHists`] |
 //! | `FOLIO_HISTS` | per-CPU array | 0 → [`FolioHists`] |
@@ -14,20 +14,21 @@
 //! | `LOST` | per-CPU array | 0 → [`Lost`] |
 //! | `EVENTS` | ring buffer | [`Event`] |
 
-use crate::{hist::Hist, verdict::Verdict, words::Hook};
+use crate::{hist::Hist, hooks::Hook, verdict::Verdict};
 
-/// Slots for tasks that are reclaiming at the same moment. A power of two.
+/// The number of tasks that can be followed at the same time. A power of two.
 pub const TASK_SLOTS: u32 = 2048;
-/// How far from its home slot a task may be placed when that is taken.
+/// The number of slots that a task tries, starting with its home slot.
 pub const TASK_PROBES: u32 = 4;
-/// Mappings of one folio that are remembered until its verdict; more are counted as lost.
+/// The number of a folio's mappings that are remembered until its verdict; more are lost.
 pub const MAX_MAPPINGS: usize = 32;
-/// Notifier callbacks of one mm that are told apart; later ones share the last place.
+/// The number of notifier callbacks of one mm that are counted, at most.
 pub const MAX_SUBSCRIBERS: usize = 4;
-/// In place of a callback's address: interval notifiers, which are kept in a tree by range.
+/// The value in place of a callback's address for interval notifiers, which the kernel keeps in
+/// a tree by range.
 pub const INTERVAL_NOTIFIERS: u64 = 1;
-/// In place of a callback's address: none was found. A subscriber may have left since the mm
-/// got its first one; the call is made all the same.
+/// The value in place of a callback's address where none was found. The kernel goes on making
+/// the call after an mm's last subscriber has left.
 pub const NO_SUBSCRIBER: u64 = 2;
 /// `TASK_COMM_LEN` (include/linux/sched.h).
 pub const COMM_LEN: usize = 16;
@@ -53,27 +54,27 @@ macro_rules! shared {
 }
 
 shared! {
-    /// A process that lost mappings. An mm's address may be used again after it is gone; with
-    /// the pid beside it the next owner is told apart. By cgroup
-    /// ([`crate::facts::VictimsBy::Cgroup`]) `mm` is 0, and `tgid` and `pad` are the lower and
-    /// the upper half of its id; by nothing all are 0.
+    /// A process that lost mappings. The address of an mm may be reused after it is gone; the
+    /// pid distinguishes the next owner. By cgroup ([`crate::VictimsBy::Cgroup`]) `mm` is 0, and
+    /// `tgid` and `pad` are the lower and upper half of the cgroup's id. If victims are not kept,
+    /// all three are 0.
     #[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub struct VictimKey {
         /// The address of the `mm_struct`; 0: unknown.
         pub mm: u64,
-        /// The tgid of its owner; 0: the owner has gone, or isn't known.
+        /// The tgid of the owner; 0: the owner is gone or unknown.
         pub tgid: u32,
-        /// Zero, but see above.
+        /// Zero, except by cgroup.
         pub pad: u32,
     }
     size 16
 }
 
 shared! {
-    /// The partition that counters are kept by. The verdict is the index in the value.
+    /// The group that an unmap is counted in. The verdict is the index in the value.
     #[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub struct GroupKey {
-        /// The first process whose mapping went.
+        /// The first process that lost its mapping.
         pub victim: VictimKey,
         /// A [`crate::Reclaimer`].
         pub reclaimer: u8,
@@ -88,18 +89,18 @@ shared! {
 }
 
 shared! {
-    /// Counters of one group and verdict.
+    /// The counters of one group and verdict.
     #[derive(Default, PartialEq, Eq)]
     pub struct Counts {
         /// Unmaps.
         pub folios: u64,
-        /// Their pages.
+        /// Pages of those folios.
         pub pages: u64,
-        /// Notifier calls (`__mmu_notifier_invalidate_range_start`) nested in them.
+        /// Notifier calls (`__mmu_notifier_invalidate_range_start`) nested in the unmaps.
         pub notifier_calls: u64,
-        /// Time in those calls and in the matching `_end`s, in ns.
+        /// Time in those calls and in the matching `_end` calls, in ns.
         pub notifier_ns: u64,
-        /// Time from entry to return of `try_to_unmap`, in ns, the probes' own included.
+        /// Time from entry to return of `try_to_unmap`, in ns, including the probes' own.
         pub unmap_ns: u64,
     }
     size 40
@@ -116,30 +117,30 @@ shared! {
 }
 
 shared! {
-    /// The value of `VICTIMS`: who it is, and what it lost in vain.
+    /// The value of `VICTIMS`: a process, and what it lost to futile unmaps.
     pub struct Victim {
-        /// Mappings (of one folio in one VMA) removed by unmaps that were futile.
+        /// Mappings (of one folio in one VMA) removed by futile unmaps.
         pub mappings: u64,
         /// The pages of those mappings.
         pub pages: u64,
-        /// The id of its cgroup in the v2 hierarchy; 0: unknown.
+        /// The id of the process's cgroup in the v2 hierarchy; 0: unknown.
         pub cgroup: u64,
-        /// The group leader's comm, NUL-padded, when its first mapping was looked at.
+        /// The group leader's comm when the first mapping was walked, NUL-padded.
         pub comm: [u8; COMM_LEN],
     }
     size 40
 }
 
 shared! {
-    /// The value of `SUBSCRIBERS`. Of a process with several subscribers each is counted with
-    /// all its calls and all their time: an upper bound, told by `shared_calls`.
+    /// The value of `SUBSCRIBERS`. Where a process has several subscribers, each is counted with
+    /// all calls and all their time: an upper bound, which `shared_calls` makes visible.
     #[derive(Default)]
     pub struct Subscriber {
         /// Notifier calls nested in reclaim's unmaps that this callback took part in.
         pub calls: u64,
         /// Time in those calls, in ns.
         pub ns: u64,
-        /// Those of the calls in which other subscribers took part as well.
+        /// The calls among them in which other subscribers took part too.
         pub shared_calls: u64,
     }
     size 24
@@ -148,43 +149,43 @@ shared! {
 shared! {
     /// The value of `TIMES`.
     pub struct TimeHists {
-        /// `try_to_unmap`, in ns.
+        /// Time in `try_to_unmap`, in ns.
         pub unmap_ns: Hist,
-        /// All notifier calls within one unmap together, in ns; only unmaps that had any.
+        /// Time in all notifier calls of one unmap, in ns; only of unmaps that had any.
         pub notifier_ns: Hist,
     }
     size 2 * core::mem::size_of::<Hist>()
 }
 
 shared! {
-    /// The value of `FOLIO_HISTS`: of futile unmaps.
+    /// The value of `FOLIO_HISTS`, about futile unmaps.
     pub struct FolioHists {
         /// Excess references.
         pub excess: Hist,
-        /// How often one folio was unmapped in vain. A folio moves from bucket to bucket, so
-        /// buckets of different CPUs are to be added with wrapping; `sum` is unmaps.
+        /// Futile unmaps of one folio. A folio moves from bucket to bucket, so buckets of
+        /// different CPUs must be added with wrapping; `sum` is unmaps.
         pub per_folio: Hist,
     }
     size 2 * core::mem::size_of::<Hist>()
 }
 
 shared! {
-    /// The value of `HOOKS`, of calls that belong to reclaim.
+    /// The value of `HOOKS`: calls that belong to reclaim.
     #[derive(Default)]
     pub struct HookHits {
-        /// Entries seen.
+        /// Entries.
         pub entries: u64,
-        /// Returns seen, for hooks that have a return probe.
+        /// Returns, for hooks that have a return probe.
         pub returns: u64,
     }
     size 16
 }
 
 shared! {
-    /// What didn't fit, by map. Nothing is dropped without being counted here.
+    /// The data that didn't fit, by map. Nothing is dropped without being counted here.
     #[derive(Default)]
     pub struct Lost {
-        /// Shrink calls of tasks that found no slot in `TASKS`; their unmaps aren't counted.
+        /// Shrink calls of tasks that found no slot in `TASKS`, whose unmaps are not counted.
         pub tasks: u64,
         /// Unmaps whose group didn't fit `GROUPS`.
         pub groups: u64,
@@ -198,7 +199,7 @@ shared! {
         pub subscribers: u64,
         /// Events that found the ring buffer full.
         pub events: u64,
-        /// Events over the budget: not asked for, so not lost.
+        /// Events over the budget: not requested, so not lost.
         pub events_over_budget: u64,
         /// Kernel memory that couldn't be read.
         pub reads: u64,
@@ -207,22 +208,22 @@ shared! {
 }
 
 shared! {
-    /// What one unmap's mappings belonged to, until its verdict.
+    /// A mapping of the folio, kept until the unmap's verdict.
     pub struct Mapping {
         /// The process.
         pub victim: VictimKey,
-        /// Pages unmapped there; 0: this VMA didn't map the folio.
+        /// Pages unmapped there; 0: the VMA didn't map the folio.
         pub pages: u64,
     }
     size 24
 }
 
 shared! {
-    /// Counters of a task's shrink call, of one group, until they are added to the maps.
+    /// The counters of one group in a task's shrink call, until they are added to the maps.
     pub struct Pending {
         /// Unmaps.
         pub folios: u32,
-        /// Their pages.
+        /// Pages of those folios.
         pub pages: u32,
         /// Notifier calls.
         pub notifier_calls: u32,
@@ -237,7 +238,7 @@ shared! {
 }
 
 impl GroupKey {
-    /// Whether two are equal, without the padding: this is asked for every folio.
+    /// Whether two keys are equal, ignoring the padding: this runs for every folio.
     #[inline(always)]
     pub fn same(&self, other: &GroupKey) -> bool {
         self.victim.mm == other.victim.mm
@@ -256,12 +257,12 @@ pub const PHASE_UNMAP: u32 = 1;
 pub const PHASE_OPEN: u32 = 2;
 
 shared! {
-    /// The value of `TASKS`: one task that is reclaiming, and the unmap it is at.
+    /// The value of `TASKS`: one task that is reclaiming, and its open unmap.
     ///
-    /// Counters are gathered here and added to the shared maps when the shrink call ends or
-    /// the group changes: a batch of up to 32 folios costs one map update.
+    /// Counters collect here and are added to the shared maps when the shrink call ends or the
+    /// group changes, so a batch of up to 32 folios costs one map update.
     pub struct TaskState {
-        /// Tasks whose home is here and that had to be placed further on.
+        /// The number of tasks whose home is here and whose slot is further on.
         pub displaced: u64,
         /// The owner of the slot; 0: free.
         pub tid: u32,
@@ -284,72 +285,72 @@ shared! {
         pub reclaimer: u8,
         /// A [`crate::Memory`] of the open unmap.
         pub memory: u8,
-        /// Its order.
+        /// The folio's order.
         pub order: u8,
         /// Zero.
         pub pad: u8,
-        /// Its pages.
+        /// The folio's pages.
         pub nr_pages: u32,
         /// The folio's address.
         pub folio: u64,
         /// `folio.mapping` at the entry.
         pub mapping: u64,
-        /// Its excess references.
+        /// The folio's excess references.
         pub excess: i64,
-        /// When `try_to_unmap` was entered, in ns of CLOCK_MONOTONIC.
+        /// The time of the entry of `try_to_unmap`, in ns of CLOCK_MONOTONIC.
         pub entered: u64,
-        /// How long it took, in ns.
+        /// The time in `try_to_unmap`, in ns.
         pub unmap_ns: u64,
-        /// When the running notifier call was entered; 0: none is running.
+        /// The time of the entry of the running notifier call; 0: none is running.
         pub notifier_entered: u64,
         /// Time in notifier calls of the open unmap, in ns.
         pub notifier_ns: u64,
         /// Notifier calls of the open unmap.
         pub notifier_calls: u32,
-        /// Mappings left when last looked at.
+        /// Mappings left when last read.
         pub mapcount: u32,
-        /// Mappings of the whole folio (PMD) left when last looked at.
+        /// Mappings of the folio as a whole (PMD) left when last read.
         pub entire_mapcount: u32,
-        /// Its refcount at the return.
+        /// The folio's refcount at the return.
         pub refcount: u32,
-        /// The address at which the folio was last looked for.
+        /// The address of the last VMA walk.
         pub address: u64,
 
-        /// VMAs walked: the places in `mappings` that are in use, at most [`MAX_MAPPINGS`].
+        /// VMAs walked: the number of `mappings` in use, at most [`MAX_MAPPINGS`].
         pub walked: u32,
         /// Zero.
         pub pad1: u32,
-        /// The process of the VMA that is being walked: the last one resolved.
+        /// The process of the VMA that is being walked, which is the last one resolved.
         pub victim: VictimKey,
 
-        /// The group that `pending` is of.
+        /// The group of `pending`.
         pub pending_key: GroupKey,
         /// Futile mappings of `pending_key.victim` not yet added to `VICTIMS`.
         pub victim_mappings: u32,
-        /// And their pages.
+        /// Pages of those mappings.
         pub victim_pages: u32,
-        /// Excess references of the last futile unmaps, which are mostly the same.
+        /// The excess references of the last futile unmaps, which are mostly the same.
         pub excess_value: u64,
-        /// How many of them had so many: not yet added to `FOLIO_HISTS`.
+        /// The number of unmaps with that many, not yet added to `FOLIO_HISTS`.
         pub excess_count: u64,
         /// By [`Verdict`].
         pub pending: [Pending; Verdict::COUNT],
 
-        /// The mm whose subscribers stand in `subscribers`.
+        /// The mm that `subscribers` belong to.
         pub subscribers_mm: u64,
-        /// Callbacks ([`INTERVAL_NOTIFIERS`] for the interval tree), 0: none.
+        /// Callbacks ([`INTERVAL_NOTIFIERS`] for the interval tree); 0: none.
         pub subscribers: [u64; MAX_SUBSCRIBERS],
         /// Notifier calls of that mm not yet added to `SUBSCRIBERS`.
         pub subscriber_calls: u64,
-        /// And their time, in ns.
+        /// Time in those calls, in ns.
         pub subscriber_ns: u64,
 
         /// Entries by [`Hook`], not yet added to `HOOKS`.
         pub entries: [u32; 16],
-        /// Returns by [`Hook`].
+        /// Returns by [`Hook`], not yet added to `HOOKS`.
         pub returns: [u32; 16],
 
-        /// What was unmapped where.
+        /// The mappings of the open unmap.
         pub mappings: [Mapping; MAX_MAPPINGS],
     }
     size 200 + 32 * Verdict::COUNT + 56 + 128 + 24 * MAX_MAPPINGS
@@ -359,13 +360,13 @@ const _: () = assert!(Hook::COUNT <= 16);
 const _: () = assert!(TASK_SLOTS.is_power_of_two());
 
 shared! {
-    /// One futile unmap, for those who ask for them.
+    /// An individual futile unmap, where the user wants them recorded.
     pub struct Event {
-        /// At the return of `try_to_unmap`, in ns of CLOCK_MONOTONIC.
+        /// The time of the return of `try_to_unmap`, in ns of CLOCK_MONOTONIC.
         pub time: u64,
-        /// Where the folio was last mapped.
+        /// The last address that the folio was mapped at.
         pub address: u64,
-        /// The folio's address in the kernel: an identity, not to be shown.
+        /// The folio's address in the kernel: an identity that must not be shown.
         pub folio: u64,
         /// Excess references.
         pub excess: i64,
@@ -373,15 +374,15 @@ shared! {
         pub unmap_ns: u64,
         /// Time in the notifier, in ns.
         pub notifier_ns: u64,
-        /// The first process whose mapping went.
+        /// The first process that lost its mapping.
         pub victim: VictimKey,
-        /// Its refcount at the return.
+        /// The folio's refcount at the return.
         pub refcount: u32,
         /// Notifier calls.
         pub notifier_calls: u32,
         /// Mappings removed.
         pub mappings: u32,
-        /// How often this folio has now been unmapped in vain; 0: not known.
+        /// The number of futile unmaps of this folio so far; 0: unknown.
         pub times: u32,
         /// The pid (tid) of the task that was reclaiming.
         pub reclaimer_tid: u32,

@@ -1,66 +1,39 @@
-//! How an unmap gets its one verdict. Pure, so that both sides and the tests share it.
+//! How an unmap gets its one verdict. Pure code, shared by both sides and the tests.
 
-/// What became of one unmapped folio. Every unmap ends in exactly one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Verdict {
-    /// The folio left its cache, or the lazyfree path freed it, in the same pass.
-    Freed = 0,
-    /// Excess references, pinned, not freed.
-    FutilePinned = 1,
-    /// Excess references, not pinned, not freed.
-    FutileReferenced = 2,
-    /// Reclaim started to write the folio out: ordinary swap-out.
-    Writeback = 3,
-    /// No excess, not freed, not written: dirty file, private data, a lost race.
-    Kept = 4,
-    /// Still mapped after the unmap: the notifier fired in vain.
-    Restored = 5,
-    /// Migration only: the move succeeded.
-    Migrated = 6,
-    /// No verdict could be reached, because a hook it needs isn't attached or its probe
-    /// didn't run. Outputs show it only where it occurs.
-    Undecided = 7,
+use crate::words::words;
+
+words! {
+    /// What became of one unmapped folio. Every unmap ends in exactly one verdict.
+    pub enum Verdict {
+        /// The folio left its cache, or the lazyfree path freed it, in the same pass.
+        Freed = 0 => "freed",
+        /// Excess references, pinned, not freed.
+        FutilePinned = 1 => "futile_pinned",
+        /// Excess references, not pinned, not freed.
+        FutileReferenced = 2 => "futile_referenced",
+        /// Reclaim started to write the folio out: ordinary swap-out.
+        Writeback = 3 => "writeback",
+        /// No excess, not freed, not written: dirty file, private data, a lost race.
+        Kept = 4 => "kept",
+        /// Still mapped after the unmap: the notifier fired for nothing.
+        Restored = 5 => "restored",
+        /// Migration only: the move succeeded.
+        Migrated = 6 => "migrated",
+        /// No verdict could be reached, because a hook that it needs isn't attached or a probe
+        /// didn't run. Outputs show this verdict only where it occurs.
+        Undecided = 7 => "undecided",
+    }
 }
 
 impl Verdict {
-    /// How many there are, `Undecided` included.
-    pub const COUNT: usize = 8;
-
-    /// All, in the order of their numbers.
-    pub const ALL: [Verdict; Verdict::COUNT] = [
-        Verdict::Freed,
-        Verdict::FutilePinned,
-        Verdict::FutileReferenced,
-        Verdict::Writeback,
-        Verdict::Kept,
-        Verdict::Restored,
-        Verdict::Migrated,
-        Verdict::Undecided,
-    ];
-
-    /// The word that outputs use.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Verdict::Freed => "freed",
-            Verdict::FutilePinned => "futile_pinned",
-            Verdict::FutileReferenced => "futile_referenced",
-            Verdict::Writeback => "writeback",
-            Verdict::Kept => "kept",
-            Verdict::Restored => "restored",
-            Verdict::Migrated => "migrated",
-            Verdict::Undecided => "undecided",
-        }
-    }
-
-    /// Whether the unmap was in vain because of references.
+    /// Whether references made the unmap futile.
     #[inline(always)]
     pub const fn is_futile(self) -> bool {
         matches!(self, Verdict::FutilePinned | Verdict::FutileReferenced)
     }
 }
 
-/// The folio left its cache: `__remove_mapping` returned 1, or its state shows that it did.
+/// The folio left its cache: `__remove_mapping` returned 1, or the folio's state shows it.
 pub const FREED: u32 = 1 << 0;
 /// `__remove_mapping` was reached and returned 0.
 pub const REMOVE_FAILED: u32 = 1 << 1;
@@ -70,35 +43,35 @@ pub const WRITTEN: u32 = 1 << 2;
 pub const EXAMINED: u32 = 1 << 3;
 /// A mapping was left after `try_to_unmap`.
 pub const MAPPED: u32 = 1 << 4;
-/// What the running kernel's `folio_maybe_dma_pinned` would have said.
+/// The running kernel's `folio_maybe_dma_pinned` would return true.
 pub const PINNED: u32 = 1 << 5;
 /// Nothing followed what became of the folio after `try_to_unmap`.
 pub const UNWATCHED: u32 = 1 << 6;
-/// The return of `try_to_unmap` was not seen: the folio was examined when reclaim moved on.
+/// The return of `try_to_unmap` was missed: the folio was examined when reclaim moved on.
 pub const LATE: u32 = 1 << 7;
 /// `page_ref_freeze` failed on this folio (kernels with CONFIG_DEBUG_PAGE_REF only).
 pub const FREEZE_FAILED: u32 = 1 << 8;
 /// Inside `__remove_mapping` with this folio.
 pub const REMOVING: u32 = 1 << 9;
 
-/// No VMA was walked: its mappings had gone between reclaim's look and the walk (the process
-/// exits, say, and holds the last reference itself). Nothing was unmapped, so nothing in vain.
+/// No VMA was walked: the mappings were gone before the walk began (for example, the process was
+/// exiting and held the last reference itself). Nothing was unmapped, so nothing was futile.
 pub const UNTOUCHED: u32 = 1 << 10;
 
-/// What is known of one unmap when reclaim moves on to the next folio.
+/// What is known about one unmap when reclaim moves on to the next folio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Evidence {
-    /// The bits above.
+    /// A set of the bits above.
     pub bits: u32,
     /// References beyond those that reclaim accounts for, at the return of the unmap.
     pub excess: i64,
 }
 
-/// The one verdict of an unmap.
+/// Returns the one verdict of an unmap.
 ///
-/// The order is the meaning: what was freed is never futile, however its count looked for a
-/// moment; what is still mapped wasn't unmapped; and a folio that `pageout` took for writing
-/// had passed its reference check, so the excess seen before was gone.
+/// The order of the tests matters: a folio that was freed is never futile, whatever its count was
+/// for a moment; a folio that is still mapped wasn't unmapped; and a folio that `pageout` took for
+/// writing had passed its reference check, so the excess seen before was gone.
 #[inline(always)]
 pub const fn decide(e: Evidence) -> Verdict {
     if e.bits & FREED != 0 {
@@ -158,16 +131,16 @@ mod tests {
     }
 
     #[test]
-    fn the_rest() {
+    fn other_verdicts() {
         assert_eq!(verdict(EXAMINED | MAPPED | PINNED, 1024), Verdict::Restored);
         assert_eq!(verdict(EXAMINED | WRITTEN, 0), Verdict::Writeback);
-        // Written in the same pass, then lost against a reference taken since.
+        // Written in the same pass, then kept by a reference taken since.
         assert_eq!(
             verdict(EXAMINED | WRITTEN | REMOVE_FAILED, 0),
             Verdict::Kept
         );
         assert_eq!(verdict(EXAMINED, 0), Verdict::Kept);
-        // Excess references, but reclaim took no mapping away: a lost race.
+        // Excess references, but reclaim removed no mapping: a lost race.
         assert_eq!(verdict(EXAMINED | UNTOUCHED, 1), Verdict::Kept);
         assert_eq!(
             verdict(EXAMINED | UNTOUCHED | WRITTEN, 0),

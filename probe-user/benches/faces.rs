@@ -18,7 +18,7 @@ use pinscope::{
     recording::Frame,
     render::metrics::{Format, Input, ProcessStats, encode, families},
     snapshot::{Group, Process, Snapshot},
-    tui::{Dashboard, Source, Theme},
+    tui::{Dashboard, Feed, Theme},
 };
 use ratatui::{Terminal, backend::TestBackend};
 
@@ -85,10 +85,10 @@ fn dashboard(groups: u32) -> Dashboard {
         color: true,
         ascii: false,
     };
-    let source = Source::Live {
+    let feed = Feed::Live {
         interval: Duration::from_secs(1),
     };
-    let mut dashboard = Dashboard::new(fixtures::host(), SystemTime::now(), theme, source);
+    let mut dashboard = Dashboard::new(fixtures::host(), SystemTime::now(), theme, feed);
     for second in 1..=60 {
         let mut snapshot = host_with(groups);
         snapshot.elapsed = f64::from(second);

@@ -1,5 +1,5 @@
-//! Makes memory, references and reclaim whose truth is known: the workload that pinscope's
-//! tests, benchmarks and demo look at. JSON goes to stdout, words for people to stderr.
+//! Makes memory, references and reclaim whose truth is known: the workload of pinscope's tests,
+//! benchmarks and demo. JSON goes to stdout, text for people to stderr.
 
 use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
@@ -8,9 +8,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pinscope::provoke::child::{self, Launcher};
-use pinscope::provoke::{self, Options, SCENARIOS, Scenario, Truth, balloon, demo, pressure};
+use pinscope::provoke::{
+    self, SCENARIOS, Scenario, ScenarioOptions, Truth, balloon, demo,
+    pressure::{self, PressureMode, PressurePlan},
+};
 
-/// Provokes unmapping in vain, and tells exactly how much of it there was.
+/// Provokes futile unmaps, and reports exactly how many there were.
 #[derive(Parser)]
 #[command(name = "workload", version)]
 struct Cli {
@@ -22,37 +25,37 @@ struct Cli {
 enum Command {
     /// Lists the scenarios.
     List,
-    /// Runs one scenario, or all of them by the name `all`.
+    /// Runs one scenario, or every scenario with the name `all`.
     Run(Run),
-    /// Unmaps a pinned memfd in vain as fast as it goes, and prints the CPU time it took.
+    /// Unmaps a pinned memfd as fast as possible, and prints the CPU time.
     Burst(Burst),
     /// Puts processes with pinned memory, each in a cgroup of its own, under memory pressure.
     Pressure(Pressure),
-    /// Plays a story of three services, of which two have memory that can't be freed.
+    /// Plays a demo of three services, two of which have memory that cannot be freed.
     Demo {
-        /// For how long, in seconds.
+        /// The duration, in seconds.
         #[arg(long, default_value_t = 10)]
         seconds: u64,
         /// Prints what is known for certain as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Runs so many processes one after the other, each with a name of its own, that have a
-    /// pinned memfd reclaimed and end.
+    /// Runs processes one after the other, each with a name of its own; each has a pinned memfd
+    /// reclaimed, then ends.
     ShortLived {
-        /// How many.
+        /// The number of processes.
         count: u32,
-        /// Pages of memory of each.
+        /// The pages of memory of each.
         #[arg(long, default_value_t = 64)]
         pages: usize,
-        /// How often it is touched and reclaimed.
+        /// How many times the memory is touched and reclaimed.
         #[arg(long, default_value_t = 2)]
         rounds: u32,
     },
-    /// A child of `pressure` or `demo`.
+    /// Runs as a child of `pressure` or `demo`.
     #[command(hide = true)]
     Child {
-        /// What it is to be.
+        /// The role, as JSON.
         role: String,
     },
     /// Ends with this exit status.
@@ -60,16 +63,16 @@ enum Command {
         /// The status, 0 to 255.
         code: u8,
     },
-    /// Ends by this signal.
+    /// Ends through this signal.
     Kill {
-        /// Its name (SIGTERM) or number.
+        /// The name (SIGTERM) or number of the signal.
         signal: String,
     },
 }
 
 #[derive(Args)]
 struct Run {
-    /// Its name, see `workload list`; `all` for all of them.
+    /// The name of the scenario (see `workload list`), or `all`.
     scenario: String,
     /// Pages of memory.
     #[arg(long, default_value_t = 256)]
@@ -77,10 +80,10 @@ struct Run {
     /// How often it is touched and reclaimed.
     #[arg(long, default_value_t = 4)]
     rounds: u32,
-    /// Directory for files, on a disk file system [default: that of temporary files].
+    /// Directory for files, on a disk file system [default: that for temporary files].
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// Makes no KVM virtual machine: nobody listens to the MMU notifiers.
+    /// Makes no KVM virtual machine, so that the MMU notifiers have no subscriber.
     #[arg(long)]
     no_kvm: bool,
     /// Prints the truth as JSON.
@@ -96,15 +99,15 @@ struct Run {
 
 #[derive(Args)]
 struct Pressure {
-    /// Who reclaims.
+    /// The reclaimer to provoke.
     mode: Mode,
-    /// How many processes.
+    /// The number of processes.
     #[arg(long, default_value_t = 2)]
     procs: usize,
-    /// Pages that each pins; as many again lie beside them unpinned.
+    /// The pages that each process pins; each has as many unpinned pages as well.
     #[arg(long, default_value_t = 1024)]
     pages: usize,
-    /// For how long, in seconds.
+    /// The duration, in seconds.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
     /// Makes no KVM virtual machines.
@@ -117,13 +120,13 @@ struct Pressure {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Mode {
-    /// By memory.reclaim of the cgroups (Linux 5.19 or later).
+    /// Through memory.reclaim of the cgroups (Linux 5.19 or later).
     MemoryReclaim,
-    /// By memory.high of the cgroups.
+    /// Through memory.high of the cgroups.
     MemoryHigh,
-    /// By kswapd: the machine runs slowly out of memory.
+    /// By kswapd: the machine runs out of memory slowly.
     Kswapd,
-    /// By allocations: the machine runs fast out of memory.
+    /// By allocations: the machine runs out of memory fast.
     Direct,
 }
 
@@ -135,7 +138,7 @@ struct Burst {
     /// How often it is touched and reclaimed.
     #[arg(long, default_value_t = 400)]
     rounds: u32,
-    /// Makes no KVM virtual machine: nobody listens to the MMU notifiers.
+    /// Makes no KVM virtual machine, so that the MMU notifiers have no subscriber.
     #[arg(long)]
     no_kvm: bool,
 }
@@ -162,11 +165,11 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Run(run) => return scenarios(&run),
         Command::Burst(burst) => {
-            let options = Options {
+            let options = ScenarioOptions {
                 pages: burst.pages,
                 rounds: burst.rounds,
                 subscriber: !burst.no_kvm,
-                ..Options::default()
+                ..ScenarioOptions::default()
             };
             println!("{}", serde_json::to_string(&provoke::burst(&options)?)?);
         }
@@ -197,22 +200,22 @@ fn run(command: Command) -> Result<ExitCode> {
 
 fn press(options: &Pressure) -> Result<()> {
     let mode = match options.mode {
-        Mode::MemoryReclaim => pressure::Mode::MemoryReclaim,
-        Mode::MemoryHigh => pressure::Mode::MemoryHigh,
-        Mode::Kswapd => pressure::Mode::Kswapd,
-        Mode::Direct => pressure::Mode::Direct,
+        Mode::MemoryReclaim => PressureMode::MemoryReclaim,
+        Mode::MemoryHigh => PressureMode::MemoryHigh,
+        Mode::Kswapd => PressureMode::Kswapd,
+        Mode::Direct => PressureMode::Direct,
     };
     let launcher = Launcher::this_program("child")?;
-    let report = pressure::press(&pressure::Options {
+    let report = pressure::press(&PressurePlan {
         processes: options.procs,
         pages: options.pages,
         duration: Duration::from_secs(options.seconds),
         subscriber: !options.no_kvm,
-        ..pressure::Options::new(mode, launcher)
+        ..PressurePlan::new(mode, launcher)
     })?;
     for pressed in &report.processes {
         eprintln!(
-            "{} (pid {}, {}): {} pages pinned, at least {} unmaps in vain in {} rounds",
+            "{} (pid {}, {}): {} pages pinned, at least {} futile unmaps in {} rounds",
             pressed.process.comm,
             pressed.process.pid,
             pressed.cgroup.path,
@@ -227,7 +230,7 @@ fn press(options: &Pressure) -> Result<()> {
     Ok(())
 }
 
-/// Runs this program again and again; prints a JSON array of the truths.
+/// Runs this program repeatedly, and prints a JSON array of the truths.
 fn short_lived(count: u32, pages: usize, rounds: u32) -> Result<()> {
     let program = std::env::current_exe()?;
     let mut truths: Vec<Truth> = Vec::new();
@@ -259,26 +262,26 @@ fn short_lived(count: u32, pages: usize, rounds: u32) -> Result<()> {
 
 fn scenarios(run: &Run) -> Result<ExitCode> {
     if let Some(comm) = &run.comm {
-        child::set_comm(comm);
+        provoke::set_comm(comm);
     }
-    let options = Options {
+    let options = ScenarioOptions {
         pages: run.pages,
         rounds: run.rounds,
         directory: run.dir.clone().unwrap_or_else(provoke::default_directory),
         subscriber: !run.no_kvm,
     };
     if run.scenario != "all" {
-        let outcome = Scenario::named(&run.scenario)?.run(&options)?;
-        tell(&outcome.truth, run.json)?;
+        let result = Scenario::named(&run.scenario)?.run(&options)?;
+        print(&result.truth, run.json)?;
         if run.hold {
-            eprintln!("holding it until standard input ends");
+            eprintln!("holding the memory until standard input ends");
             std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink())?;
         }
         return Ok(ExitCode::SUCCESS);
     }
     for scenario in SCENARIOS {
         match scenario.run(&options) {
-            Ok(outcome) => tell(&outcome.truth, run.json)?,
+            Ok(result) => print(&result.truth, run.json)?,
             Err(error) if error.is_not_applicable() => eprintln!("{}: {error}", scenario.name),
             Err(error) => return Err(error).context(scenario.name),
         }
@@ -286,7 +289,7 @@ fn scenarios(run: &Run) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn tell(truth: &Truth, json: bool) -> Result<()> {
+fn print(truth: &Truth, json: bool) -> Result<()> {
     if json {
         println!("{}", serde_json::to_string(truth)?);
     }
@@ -313,8 +316,8 @@ fn end_by(signal: &str) -> Result<ExitCode> {
         Err(_) => signal.parse().ok(),
     };
     let Some(signal) = signal else {
-        bail!("there is no such signal; give its name, such as SIGTERM, or its number");
+        bail!("unknown signal; give a name such as SIGTERM, or a number");
     };
     raise(signal)?;
-    bail!("{signal} doesn't end a process")
+    bail!("{signal} did not end this process; give a signal that does")
 }

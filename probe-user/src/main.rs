@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     commands::run(&cli)
 }
 
-/// Logs go to stderr; RUST_LOG has the last word.
+/// Sends logs to stderr. RUST_LOG takes precedence over the flags.
 fn log(cli: &Cli) {
     let level = match (cli.quiet, cli.verbose) {
         (true, _) => "error",

@@ -244,6 +244,19 @@ pub struct SelfCost {
     pub rss_bytes: Option<u64>,
 }
 
+/// One condition that this machine meets or doesn't, as `doctor` reports it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// The name of the condition.
+    pub name: String,
+    /// Whether the machine meets it.
+    pub ok: bool,
+    /// What was found.
+    pub detail: String,
+    /// What to do if the machine doesn't meet it.
+    pub remedy: Option<String>,
+}
+
 /// Runs of one BPF program.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProgramRuns {

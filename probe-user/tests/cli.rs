@@ -215,6 +215,6 @@ fn the_report_in_readme_is_that_of_the_demo_recording() {
     let report = String::from_utf8(output.stdout).unwrap();
     let readme = fs::read_to_string(root.join("README.md")).unwrap();
     let (_, rest) = readme.split_once("```\npinscope capture · ").unwrap();
-    let (shown, _) = rest.split_once("  …\n```").unwrap();
+    let (shown, _) = rest.split_once("```").unwrap();
     assert!(report.starts_with(&format!("pinscope capture · {shown}")));
 }

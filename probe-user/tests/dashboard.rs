@@ -1,7 +1,7 @@
-//! The dashboard, drawn: each view at three sizes, without colour and in ASCII; its keys; and that
-//! a replay shows what was seen live, number by number.
+//! The dashboard as it is drawn: each view at three sizes, without colour and in ASCII; its keys;
+//! and that a replay shows the same numbers as the live dashboard.
 
-// clippy.toml allows these in tests, and takes the helpers beside them for something else.
+// clippy.toml allows these in tests, but not in the helpers of tests.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 #[path = "report/fixtures.rs"]
@@ -14,8 +14,8 @@ use pinscope::{
     recording::Frame,
     snapshot::Snapshot,
     tui::{
-        Action, Dashboard, Source, Theme, View,
-        keys::{BINDINGS, Command, When},
+        Action, Dashboard, Feed, Theme, VIEWS,
+        keys::{Command, When},
     },
 };
 use proptest::prelude::*;
@@ -34,14 +34,14 @@ const ASCII: Theme = Theme {
     ascii: true,
 };
 
-fn live() -> Source {
-    Source::Live {
+fn live() -> Feed {
+    Feed::Live {
         interval: Duration::from_secs(1),
     }
 }
 
-fn replay(count: usize) -> Source {
-    Source::Replay {
+fn replay(count: usize) -> Feed {
+    Feed::Replay {
         index: 0,
         count,
         speed: 1.0,
@@ -49,16 +49,16 @@ fn replay(count: usize) -> Source {
     }
 }
 
-fn empty(theme: Theme, source: Source) -> Dashboard {
+fn empty(theme: Theme, feed: Feed) -> Dashboard {
     let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_785_585_600);
-    Dashboard::new(fixtures::host(), start, theme, source)
+    Dashboard::new(fixtures::host(), start, theme, feed)
 }
 
-/// Looks a second apart, in which counts grow as those of `last` do from nothing.
-fn looks(last: &Snapshot, n: u64) -> Vec<Frame> {
+/// Samples a second apart, whose counts grow from zero to those of `last`.
+fn samples(last: &Snapshot, n: u64) -> Vec<Frame> {
     (1..=n)
         .map(|i| {
-            // Faster and slower by turns, so that the lines have a shape.
+            // Growth speeds up and slows down, so that sparklines have a shape.
             let part = |v: u64| v * (i * i + i % 3) / (n * n + n % 3);
             let mut s = last.clone();
             s.elapsed = i as f64;
@@ -90,9 +90,9 @@ fn looks(last: &Snapshot, n: u64) -> Vec<Frame> {
         .collect()
 }
 
-fn fed(theme: Theme, source: Source, last: &Snapshot) -> Dashboard {
-    let mut dashboard = empty(theme, source);
-    for frame in looks(last, 24) {
+fn fed(theme: Theme, feed: Feed, last: &Snapshot) -> Dashboard {
+    let mut dashboard = empty(theme, feed);
+    for frame in samples(last, 24) {
         dashboard.feed(frame);
     }
     dashboard
@@ -126,13 +126,21 @@ fn chars(dashboard: &mut Dashboard, keys: &str) {
     }
 }
 
+/// Shows a view by its place in the registry, from 0.
+fn show(dashboard: &mut Dashboard, view: usize) {
+    chars(dashboard, "1");
+    for _ in 0..view {
+        press(dashboard, KeyCode::Tab);
+    }
+}
+
 #[test]
 fn each_view_at_three_sizes() {
-    for (n, view) in View::ALL.into_iter().enumerate() {
+    for (n, view) in VIEWS.iter().enumerate() {
         for (width, height) in [(80, 24), (120, 40), (40, 12)] {
             let mut dashboard = fed(PLAIN, live(), &fixtures::busy());
-            chars(&mut dashboard, &(n + 1).to_string());
-            assert_eq!(dashboard.view(), view);
+            show(&mut dashboard, n);
+            assert_eq!(dashboard.view().name(), view.name());
             let name = format!("{}_{width}x{height}", view.name());
             insta::assert_snapshot!(name, screen(&mut dashboard, width, height));
         }
@@ -140,13 +148,13 @@ fn each_view_at_three_sizes() {
 }
 
 #[test]
-fn each_view_in_ascii_has_nothing_else() {
-    for n in 1..=View::ALL.len() {
+fn each_view_in_ascii_is_ascii_only() {
+    for n in 0..VIEWS.len() {
         let mut dashboard = fed(ASCII, live(), &fixtures::busy());
-        chars(&mut dashboard, &n.to_string());
+        show(&mut dashboard, n);
         let text = screen(&mut dashboard, 80, 24);
         let other: String = text.chars().filter(|c| !c.is_ascii()).collect();
-        // Units and arrows of the model's own sentences are the only exception.
+        // The only exceptions are units and arrows in the model's sentences.
         let other: String = other.chars().filter(|c| !"µ→".contains(*c)).collect();
         assert_eq!(other, "", "{text}");
     }
@@ -154,16 +162,16 @@ fn each_view_in_ascii_has_nothing_else() {
     insta::assert_snapshot!("overview_ascii", screen(&mut dashboard, 80, 24));
 }
 
-/// Colour adds nothing: the text is the same, and what is marked is marked without it.
+/// Without colour the text is the same, and marks remain.
 #[test]
-fn nothing_is_told_by_colour_alone() {
-    for n in 1..=View::ALL.len() {
+fn colour_alone_carries_no_meaning() {
+    for n in 0..VIEWS.len() {
         let (mut plain, mut color) = (
             fed(PLAIN, live(), &fixtures::busy()),
             fed(COLOR, live(), &fixtures::busy()),
         );
-        chars(&mut plain, &n.to_string());
-        chars(&mut color, &n.to_string());
+        show(&mut plain, n);
+        show(&mut color, n);
         assert_eq!(screen(&mut plain, 80, 24), screen(&mut color, 80, 24));
         for cell in buffer(&mut plain, 80, 24).content() {
             assert_eq!(cell.fg, ratatui::style::Color::Reset);
@@ -176,7 +184,7 @@ fn nothing_is_told_by_colour_alone() {
 }
 
 #[test]
-fn what_is_not_measured_is_a_dash_with_its_reason() {
+fn an_unmeasured_value_is_a_dash_with_its_reason() {
     let mut dashboard = fed(PLAIN, live(), &fixtures::missing_hooks());
     insta::assert_snapshot!("missing_hooks", screen(&mut dashboard, 80, 24));
     chars(&mut dashboard, "8");
@@ -184,9 +192,9 @@ fn what_is_not_measured_is_a_dash_with_its_reason() {
 }
 
 #[test]
-fn before_the_first_look_and_when_there_is_no_room() {
+fn before_the_first_sample_and_without_room() {
     let mut dashboard = empty(PLAIN, live());
-    assert!(screen(&mut dashboard, 80, 24).contains("waiting for the first look"));
+    assert!(screen(&mut dashboard, 80, 24).contains("waiting for the first sample"));
     assert!(screen(&mut dashboard, 20, 5).contains("too small"));
     let mut dashboard = fed(PLAIN, live(), &fixtures::nothing());
     insta::assert_snapshot!("nothing", screen(&mut dashboard, 80, 24));
@@ -200,9 +208,9 @@ fn many_rows_scroll_and_filter() {
     insta::assert_snapshot!("victims_end", screen(&mut dashboard, 80, 24));
     chars(&mut dashboard, "/nosuchthing");
     press(&mut dashboard, KeyCode::Enter);
-    assert!(screen(&mut dashboard, 80, 24).contains("no row has"));
+    assert!(screen(&mut dashboard, 80, 24).contains("no row contains"));
     press(&mut dashboard, KeyCode::Esc);
-    assert!(!screen(&mut dashboard, 80, 24).contains("no row has"));
+    assert!(!screen(&mut dashboard, 80, 24).contains("no row contains"));
     chars(&mut dashboard, "c");
     insta::assert_snapshot!("victims_by_cgroup", screen(&mut dashboard, 80, 24));
 }
@@ -218,7 +226,7 @@ fn popups() {
     press(&mut dashboard, KeyCode::Esc);
     press(&mut dashboard, KeyCode::Enter);
     insta::assert_snapshot!("victim_opened", screen(&mut dashboard, 80, 24));
-    // Esc goes back, and never leaves.
+    // Esc closes popups and never leaves the dashboard.
     assert_eq!(press(&mut dashboard, KeyCode::Esc), None);
     assert_eq!(press(&mut dashboard, KeyCode::Esc), None);
     assert_eq!(
@@ -228,20 +236,21 @@ fn popups() {
 }
 
 #[test]
-fn help_lists_every_key_of_the_table_and_no_other() {
+fn help_lists_all_bindings_and_nothing_else() {
     let mut dashboard = fed(PLAIN, live(), &fixtures::busy());
     chars(&mut dashboard, "?");
     let text = screen(&mut dashboard, 100, 60);
     let listed = text.lines().filter(|l| l.contains('│')).count();
-    assert_eq!(listed, BINDINGS.len(), "{text}");
-    for b in BINDINGS {
+    let bindings = dashboard.bindings();
+    assert_eq!(listed, bindings.len(), "{text}");
+    for b in bindings {
         assert!(text.contains(b.help), "{} is missing:\n{text}", b.label);
         assert!(text.contains(b.label), "{}", b.label);
     }
 }
 
 #[test]
-fn keys_ask_for_what_the_table_says() {
+fn keys_ask_for_their_action() {
     let mut dashboard = fed(PLAIN, live(), &fixtures::busy());
     assert_eq!(
         press(&mut dashboard, KeyCode::Char('+')),
@@ -260,7 +269,7 @@ fn keys_ask_for_what_the_table_says() {
     );
     chars(&mut dashboard, "R");
     let after = dashboard.totals().unwrap();
-    assert_eq!(after.unmaps.total, Some(0), "counting begins anew");
+    assert_eq!(after.unmaps.total, Some(0), "counting restarts");
     let mut dashboard = fed(PLAIN, replay(24), &fixtures::busy());
     dashboard.at(10);
     assert_eq!(press(&mut dashboard, KeyCode::Left), Some(Action::Seek(9)));
@@ -273,37 +282,37 @@ fn keys_ask_for_what_the_table_says() {
 }
 
 #[test]
-fn paused_the_screen_stands_still_and_nothing_is_lost() {
-    let frames = looks(&fixtures::busy(), 24);
+fn a_pause_freezes_the_screen_and_loses_nothing() {
+    let frames = samples(&fixtures::busy(), 24);
     let mut dashboard = empty(PLAIN, live());
     let (before, after) = frames.split_at(12);
     for f in before {
         dashboard.feed(f.clone());
     }
     chars(&mut dashboard, " ");
-    let stands = screen(&mut dashboard, 80, 24);
-    assert!(stands.contains("PAUSED"));
+    let frozen = screen(&mut dashboard, 80, 24);
+    assert!(frozen.contains("PAUSED"));
     for f in &after[..11] {
         dashboard.feed(f.clone());
     }
-    assert_eq!(screen(&mut dashboard, 80, 24), stands);
+    assert_eq!(screen(&mut dashboard, 80, 24), frozen);
     chars(&mut dashboard, " ");
     dashboard.feed(after[11].clone());
     let whole = fed(PLAIN, live(), &fixtures::busy());
     assert_eq!(dashboard.totals(), whole.totals());
 }
 
-/// What differs between live and a replay is the word for it, and the keys.
+/// Live and replay differ in the status line and the footer only.
 #[test]
-fn a_replay_shows_what_was_seen_live() {
-    let frames = looks(&fixtures::busy(), 24);
+fn a_replay_shows_the_same_numbers_as_live() {
+    let frames = samples(&fixtures::busy(), 24);
     for upto in [1, 7, 24] {
         let mut live = empty(PLAIN, live());
         let mut again = empty(PLAIN, replay(24));
         for f in &frames[..upto] {
             live.feed(f.clone());
         }
-        // It went to the end first, and came back.
+        // The replay went to the end first, and came back.
         for f in &frames {
             again.feed(f.clone());
         }
@@ -313,10 +322,11 @@ fn a_replay_shows_what_was_seen_live() {
         }
         again.at(upto - 1);
         assert_eq!(live.totals(), again.totals());
-        for n in 1..=View::ALL.len() {
+        for n in 0..VIEWS.len() {
             for mode in ["", "t"] {
                 for d in [&mut live, &mut again] {
-                    chars(d, &format!("{n}{mode}"));
+                    show(d, n);
+                    chars(d, mode);
                 }
                 let middle = |text: String| -> Vec<String> {
                     let lines: Vec<String> = text.lines().map(str::to_owned).collect();
@@ -325,7 +335,7 @@ fn a_replay_shows_what_was_seen_live() {
                 assert_eq!(
                     middle(screen(&mut live, 100, 30)),
                     middle(screen(&mut again, 100, 30)),
-                    "view {n}, look {upto}"
+                    "view {n}, sample {upto}"
                 );
             }
         }
@@ -336,7 +346,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn no_keys_and_no_size_make_it_panic(
-        keys in prop::collection::vec(0..BINDINGS.len() + 8, 0..60),
+        keys in prop::collection::vec(0..70usize, 0..60),
         sizes in prop::collection::vec((1u16..200, 1u16..70), 1..6),
         which in 0..4usize,
         again in any::<bool>(),
@@ -347,16 +357,17 @@ proptest! {
             2 => fixtures::many_victims(),
             _ => fixtures::nothing(),
         };
-        let source = if again { replay(24) } else { live() };
-        let mut dashboard = fed(PLAIN, source, &last);
+        let feed = if again { replay(24) } else { live() };
+        let mut dashboard = fed(PLAIN, feed, &last);
         for (i, key) in keys.iter().enumerate() {
-            match BINDINGS.get(*key) {
-                Some(b) => {
-                    let (modifiers, code) = b.keys[0];
-                    dashboard.key(KeyEvent::new(code, modifiers));
+            let bindings = dashboard.bindings();
+            match bindings.get(*key).and_then(|b| b.keys.first()) {
+                Some((modifiers, code)) => {
+                    dashboard.key(KeyEvent::new(*code, *modifiers));
                 }
                 None => {
-                    press(&mut dashboard, KeyCode::Char("xyz%é日\u{7f}µ".chars().nth(key - BINDINGS.len()).unwrap()));
+                    let others: Vec<char> = "xyz%é日\u{7f}µ".chars().collect();
+                    press(&mut dashboard, KeyCode::Char(others[key % others.len()]));
                 }
             }
             if i % 5 == 0 {
@@ -371,16 +382,54 @@ proptest! {
 }
 
 #[test]
-fn every_command_can_be_reached() {
-    let reached = |c: Command| BINDINGS.iter().any(|b| b.command == c);
+fn the_menu_reaches_every_view() {
+    let mut dashboard = fed(PLAIN, live(), &fixtures::busy());
+    chars(&mut dashboard, "4v");
+    insta::assert_snapshot!("view_menu", screen(&mut dashboard, 80, 24));
+    // The menu starts at the view shown.
+    press(&mut dashboard, KeyCode::Down);
+    press(&mut dashboard, KeyCode::Enter);
+    assert_eq!(dashboard.view().name(), "subscribers");
+    for (n, view) in VIEWS.iter().enumerate() {
+        chars(&mut dashboard, "v");
+        press(&mut dashboard, KeyCode::Home);
+        for _ in 0..n {
+            press(&mut dashboard, KeyCode::Down);
+        }
+        press(&mut dashboard, KeyCode::Enter);
+        assert_eq!(dashboard.view().name(), view.name());
+    }
+    // Esc changes nothing, and a digit works in the menu too.
+    chars(&mut dashboard, "2v");
+    press(&mut dashboard, KeyCode::Up);
+    press(&mut dashboard, KeyCode::Esc);
+    assert_eq!(dashboard.view().name(), "victims");
+    chars(&mut dashboard, "v3");
+    assert_eq!(dashboard.view().name(), "reclaimers");
+    assert!(!screen(&mut dashboard, 80, 24).contains("Enter shows one"));
+}
+
+/// 0 is the tenth view: without one it changes nothing.
+#[test]
+fn zero_shows_the_tenth_view() {
+    let mut dashboard = fed(PLAIN, live(), &fixtures::busy());
+    chars(&mut dashboard, "20");
+    let tenth = VIEWS.get(9).map_or("victims", |v| v.name());
+    assert_eq!(dashboard.view().name(), tenth);
+}
+
+#[test]
+fn every_command_is_bound() {
+    let bindings = empty(PLAIN, live()).bindings();
     for c in [
         Command::Quit,
         Command::Help,
+        Command::ViewMenu,
         Command::Pause,
         Command::Write,
         Command::Reset,
     ] {
-        assert!(reached(c));
+        assert!(bindings.iter().any(|b| b.command == c), "{c:?}");
     }
-    assert!(BINDINGS.iter().any(|b| b.when == When::Replay));
+    assert!(bindings.iter().any(|b| b.when == When::Replay));
 }

@@ -1,7 +1,8 @@
-//! The pictures in README: the dashboard over the demo recording, as SVG. They are compared with
-//! what is drawn now; `PINSCOPE_PICTURES=write cargo test --test pictures` makes them anew.
+//! The pictures in the README: the dashboard over the demo recording, as SVG. The test compares
+//! them with what the dashboard draws now; `PINSCOPE_PICTURES=write cargo test --test pictures`
+//! writes them again.
 
-// clippy.toml allows these in tests, and takes the helpers beside them for something else.
+// clippy.toml allows these in tests, but not in the helpers of tests.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::Path;
@@ -9,7 +10,7 @@ use std::path::Path;
 use crossterm::event::KeyCode;
 use pinscope::{
     recording::{Frames, Recording},
-    tui::{Dashboard, Source, Theme},
+    tui::{Dashboard, Feed, Theme},
 };
 use ratatui::{
     Terminal,
@@ -21,7 +22,7 @@ use ratatui::{
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
 const WIDTH: u16 = 100;
 const HEIGHT: u16 = 30;
-/// A cell, in px.
+/// Width and height of a cell, in px.
 const CELL: (f64, f64) = (8.4, 17.0);
 
 fn hex(color: Color, otherwise: &'static str) -> &'static str {
@@ -46,8 +47,8 @@ fn hex(color: Color, otherwise: &'static str) -> &'static str {
     }
 }
 
-/// Foreground, background, and whether it is bold.
-fn look(cell: &Cell) -> (&'static str, &'static str, bool) {
+/// Foreground, background, and whether the text is bold.
+fn style(cell: &Cell) -> (&'static str, &'static str, bool) {
     let (mut fg, mut bg) = (hex(cell.fg, "#adbac7"), hex(cell.bg, "#22272e"));
     if cell.modifier.contains(Modifier::DIM) {
         fg = "#768390";
@@ -70,16 +71,16 @@ fn svg(buffer: &Buffer) -> String {
     for (y, row) in buffer.content().chunks(usize::from(WIDTH)).enumerate() {
         let mut x = 0;
         while x < row.len() {
-            let style = look(&row[x]);
+            let shown = style(&row[x]);
             let from = x;
             let mut text = String::new();
-            while x < row.len() && look(&row[x]) == style {
+            while x < row.len() && style(&row[x]) == shown {
                 text.push_str(row[x].symbol());
                 x += 1;
             }
             let (left, top) = (8.0 + from as f64 * w, 8.0 + y as f64 * h);
             let wide = (x - from) as f64 * w;
-            let (fg, bg, bold) = style;
+            let (fg, bg, bold) = shown;
             if bg != "#22272e" {
                 out.push_str(&format!(
                     "<rect x=\"{left:.1}\" y=\"{top:.0}\" width=\"{wide:.1}\" height=\"{h:.0}\" fill=\"{bg}\"/>\n"
@@ -105,23 +106,23 @@ fn svg(buffer: &Buffer) -> String {
 }
 
 #[test]
-fn pictures_show_what_is_drawn() {
+fn pictures_match_the_dashboard() {
     let recording = Recording::open(&Path::new(DOCS).join("demo.pscope")).unwrap();
-    // While it is going on.
+    // A sample from the middle, while memory is being reclaimed.
     let shown = recording.count() * 3 / 5;
     for (name, keys) in [("overview", "1"), ("victims", "2"), ("histograms", "6")] {
         let theme = Theme {
             color: true,
             ascii: false,
         };
-        let source = Source::Replay {
+        let feed = Feed::Replay {
             index: 0,
             count: recording.count(),
             speed: 1.0,
             incomplete: None,
         };
         let host = recording.host().clone();
-        let mut dashboard = Dashboard::new(host, recording.start(), theme, source);
+        let mut dashboard = Dashboard::new(host, recording.start(), theme, feed);
         for index in 0..=shown {
             dashboard.feed(recording.frame(index).unwrap());
         }
@@ -139,7 +140,7 @@ fn pictures_show_what_is_drawn() {
         let kept = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(
             kept == now,
-            "{} isn't what is drawn now: make it anew with PINSCOPE_PICTURES=write",
+            "{} differs from what is drawn now: write it again with PINSCOPE_PICTURES=write",
             path.display()
         );
     }

@@ -1,7 +1,7 @@
-//! Recordings: what was written is read, whatever was lost or damaged since is told, and no file
-//! makes the reader panic or take memory without bound.
+//! Recordings: what was written is read back, later loss or damage is reported, and no file makes
+//! the reader panic or allocate without bound.
 
-// clippy.toml allows these in tests, and takes the helpers beside them for something else.
+// clippy.toml allows these in tests, but doesn't count the helpers beside them as tests.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 #[path = "report/fixtures.rs"]
@@ -32,8 +32,8 @@ fn header() -> Header {
     }
 }
 
-/// Looks of different kinds, a second apart.
-fn looks() -> Vec<(Snapshot, Vec<Event>)> {
+/// Returns samples of different kinds, a second apart.
+fn samples() -> Vec<(Snapshot, Vec<Event>)> {
     let all = [
         (fixtures::nothing(), vec![]),
         (fixtures::quiet(), vec![]),
@@ -62,16 +62,16 @@ impl Temporary {
     }
 }
 
-fn recorded(path: &Path, looks: &[(Snapshot, Vec<Event>)]) -> Vec<u8> {
+fn recorded(path: &Path, samples: &[(Snapshot, Vec<Event>)]) -> Vec<u8> {
     let mut writer = Writer::create(path, &header()).unwrap();
-    for (snapshot, events) in looks {
+    for (snapshot, events) in samples {
         writer.frame(snapshot, events).unwrap();
     }
     writer.finish().unwrap();
     std::fs::read(path).unwrap()
 }
 
-/// Where each block of a sound recording begins, and the file's end.
+/// Returns the offset of each block of a sound recording, and that of the file's end.
 fn boundaries(bytes: &[u8]) -> Vec<usize> {
     let mut at = 0;
     let mut all = vec![0];
@@ -89,21 +89,43 @@ fn read_all(recording: &Recording) -> Vec<Frame> {
         .collect()
 }
 
+/// A sound recording.
+struct Sound {
+    bytes: Vec<u8>,
+    /// The offset of each block, and that of the file's end.
+    ends: Vec<usize>,
+    whole: Vec<Frame>,
+}
+
+impl Sound {
+    /// Records the first `count` samples.
+    fn of(count: usize) -> Self {
+        let temporary = Temporary::new();
+        let bytes = recorded(&temporary.file("a.pscope"), &samples()[..count]);
+        let recording = Recording::from_bytes(bytes.clone()).unwrap();
+        Self {
+            ends: boundaries(&bytes),
+            whole: read_all(&recording),
+            bytes,
+        }
+    }
+}
+
 #[test]
 fn what_was_written_is_read_number_by_number() {
     let _alone = alone();
     let temporary = Temporary::new();
     let path = temporary.file("a.pscope");
-    let looks = looks();
-    recorded(&path, &looks);
+    let samples = samples();
+    recorded(&path, &samples);
     let recording = Recording::open(&path).unwrap();
     assert_eq!(recording.header(), &header());
     assert_eq!(recording.incomplete(), None);
-    assert_eq!(recording.count(), looks.len());
+    assert_eq!(recording.count(), samples.len());
     let frames = read_all(&recording);
-    for (frame, (snapshot, events)) in frames.iter().zip(&looks) {
+    for (frame, (snapshot, events)) in frames.iter().zip(&samples) {
         assert_eq!(&frame.events, events);
-        // Trailing empty buckets are not kept; all else is.
+        // Everything is stored but trailing empty buckets.
         let capture = |s: &Snapshot| {
             let window = Window::new(recording.start(), s.elapsed);
             Capture::between(recording.host(), window, None, s, events)
@@ -114,9 +136,9 @@ fn what_was_written_is_read_number_by_number() {
         assert_eq!(frame.snapshot.cost, snapshot.cost);
         assert_eq!(frame.snapshot.elapsed.to_bits(), snapshot.elapsed.to_bits());
     }
-    let elapsed: Vec<f64> = looks.iter().map(|(s, _)| s.elapsed).collect();
+    let elapsed: Vec<f64> = samples.iter().map(|(s, _)| s.elapsed).collect();
     assert_eq!(recording.times(), elapsed);
-    assert!(recording.frame(looks.len()).is_err());
+    assert!(recording.frame(samples.len()).is_err());
 }
 
 #[test]
@@ -124,28 +146,24 @@ fn a_recording_is_never_written_over() {
     let _alone = alone();
     let temporary = Temporary::new();
     let path = temporary.file("a.pscope");
-    let before = recorded(&path, &looks());
+    let before = recorded(&path, &samples());
     let error = Writer::create(&path, &header()).unwrap_err().to_string();
-    assert!(error.contains("there already"), "{error}");
+    assert!(error.contains("never overwrites"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
 #[test]
 fn cut_off_anywhere_it_opens_up_to_its_last_whole_block() {
     let _alone = alone();
-    let temporary = Temporary::new();
-    let looks = &looks()[..3];
-    let bytes = recorded(&temporary.file("a.pscope"), looks);
-    let ends = boundaries(&bytes);
-    let whole = read_all(&Recording::from_bytes(bytes.clone()).unwrap());
+    let Sound { bytes, ends, whole } = Sound::of(3);
     for length in 0..bytes.len() {
         let blocks = ends.iter().filter(|e| **e > 0 && **e <= length).count();
         match Recording::from_bytes(bytes[..length].to_vec()) {
             Ok(recording) => {
-                // The first block is the header, and the last, which lacks, the end.
+                // The first block is the header; the last one, which is missing, is the end.
                 assert_eq!(recording.count(), blocks - 1, "cut at {length}");
                 let why = recording.incomplete().expect("it is cut off");
-                assert!(why.contains(&format!("look {}", blocks - 1)), "{why}");
+                assert!(why.contains(&format!("sample {}", blocks - 1)), "{why}");
                 assert_eq!(read_all(&recording), whole[..blocks - 1]);
             }
             Err(RecordingError::NotOne(_)) => assert_eq!(blocks, 0, "cut at {length}"),
@@ -158,11 +176,7 @@ fn cut_off_anywhere_it_opens_up_to_its_last_whole_block() {
 #[test]
 fn a_flipped_bit_is_noticed_and_what_came_before_stays() {
     let _alone = alone();
-    let temporary = Temporary::new();
-    let looks = &looks()[..3];
-    let bytes = recorded(&temporary.file("a.pscope"), looks);
-    let ends = boundaries(&bytes);
-    let whole = read_all(&Recording::from_bytes(bytes.clone()).unwrap());
+    let Sound { bytes, ends, whole } = Sound::of(3);
     for at in 0..bytes.len() {
         let mut damaged = bytes.clone();
         damaged[at] ^= 1 << (at % 8);
@@ -181,10 +195,7 @@ fn a_flipped_bit_is_noticed_and_what_came_before_stays() {
 #[test]
 fn a_block_of_a_kind_to_come_is_skipped() {
     let _alone = alone();
-    let temporary = Temporary::new();
-    let looks = &looks()[..2];
-    let bytes = recorded(&temporary.file("a.pscope"), looks);
-    let ends = boundaries(&bytes);
+    let Sound { bytes, ends, .. } = Sound::of(2);
     let mut newer = block::make(Kind::End, 0.0, b"something new").unwrap();
     newer[5] = 77;
     let crc = crc32fast::hash(&newer[..28]);
@@ -200,9 +211,8 @@ fn a_block_of_a_kind_to_come_is_skipped() {
 #[test]
 fn hostile_lengths_take_no_memory() {
     let _alone = alone();
-    let temporary = Temporary::new();
-    let bytes = recorded(&temporary.file("a.pscope"), &looks()[..1]);
-    let second = boundaries(&bytes)[1];
+    let Sound { bytes, ends, .. } = Sound::of(1);
+    let second = ends[1];
     for (at, value) in [
         (8, u32::MAX),
         (8, 60 << 20),
@@ -222,23 +232,23 @@ fn hostile_lengths_take_no_memory() {
         let taken = MEMORY.peak_usage().saturating_sub(before);
         assert!(taken < 8 << 20, "{at}: {value} took {taken} bytes");
     }
-    // A megabyte of nothing, compressed to a few bytes, claims to be a frame.
+    // Many megabytes of spaces, compressed to a few bytes, claim to be a frame.
     let bomb = block::make(Kind::Frame, 1.0, &vec![b' '; 60 << 20]).unwrap();
     let mut bombed = bytes[..second].to_vec();
     bombed.extend(bomb);
     let recording = Recording::from_bytes(bombed).unwrap();
     let error = recording.frame(0).unwrap_err();
-    assert!(error.contains("understood"), "{error}");
+    assert!(error.contains("decoded"), "{error}");
 }
 
-/// Memory is measured for the whole process: one test at a time.
+/// Serialises the tests, because memory is measured for the whole process.
 fn alone() -> std::sync::MutexGuard<'static, ()> {
     static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
     ONE.lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// xorshift64*: the same files each time.
+/// xorshift64*, so that the files are the same each time.
 struct Random(u64);
 
 impl Random {
@@ -257,9 +267,9 @@ impl Random {
 #[test]
 fn ten_thousand_fuzzed_files_do_no_harm() {
     let _alone = alone();
-    let temporary = Temporary::new();
-    let sound = recorded(&temporary.file("a.pscope"), &looks());
-    let ends = boundaries(&sound);
+    let Sound {
+        bytes: sound, ends, ..
+    } = Sound::of(5);
     let mut random = Random(0x1234_5678_9abc_def1);
     MEMORY.reset_peak_usage();
     let before = MEMORY.current_usage();
@@ -272,14 +282,14 @@ fn ten_thousand_fuzzed_files_do_no_harm() {
                 0 => file[at] = random.next() as u8,
                 1 => file.truncate(at.max(1)),
                 2 => {
-                    // A block again, or out of order.
+                    // A block that is repeated or out of order.
                     let which = random.below(ends.len() - 1);
                     let again = sound[ends[which]..ends[which + 1]].to_vec();
                     file.extend(again);
                 }
                 3 => file.insert(at, random.next() as u8),
                 4 => {
-                    // A header that is damaged and yet has its right CRC.
+                    // A damaged header with the right CRC.
                     let start = ends[random.below(ends.len() - 1)];
                     if start + HEADER <= file.len() {
                         let byte = start + random.below(28);
@@ -306,22 +316,22 @@ fn ten_thousand_fuzzed_files_do_no_harm() {
             let times = recording.times();
             assert!(times.windows(2).all(|w| w[0] <= w[1]));
             for index in 0..recording.count() {
-                // Damaged or not, it is an answer.
+                // An error is as good as a frame here.
                 let _ = recording.frame(index);
             }
         }
     }
     let taken = MEMORY.peak_usage().saturating_sub(before);
     assert!(taken < 32 << 20, "{taken} bytes at the peak");
-    assert!(opened > 100, "only {opened} of them could be opened at all");
+    assert!(opened > 100, "only {opened} files could be opened");
 }
 
-/// The payload of a block whose JSON is mangled but whole, CRCs and all.
+/// The block and its CRCs are right, but its JSON makes no sense.
 #[test]
 fn nonsense_in_a_sound_block_is_an_error_in_words() {
     let _alone = alone();
     let temporary = Temporary::new();
-    let bytes = recorded(&temporary.file("a.pscope"), &looks()[2..3]);
+    let bytes = recorded(&temporary.file("a.pscope"), &samples()[2..3]);
     let first = boundaries(&bytes)[1];
     for json in [
         "",
@@ -336,13 +346,13 @@ fn nonsense_in_a_sound_block_is_an_error_in_words() {
         file.extend(block::make(Kind::Frame, 1.0, json.as_bytes()).unwrap());
         let recording = Recording::from_bytes(file).unwrap();
         let error = recording.frame(0).unwrap_err();
-        assert!(error.contains("look 1"), "{error}");
+        assert!(error.contains("sample 1"), "{error}");
     }
 }
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/v1.pscope");
 
-/// A file that the first version wrote: it opens for ever. Its report is its snapshot.
+/// A file written by the first version must open for ever. Its report is a snapshot test.
 #[test]
 fn a_file_of_the_first_version_opens() {
     let _alone = alone();
@@ -355,12 +365,12 @@ fn a_file_of_the_first_version_opens() {
     insta::assert_json_snapshot!(capture);
 }
 
-/// Writes the golden file; run by hand when the format gets a new version.
+/// Writes the golden file. Run it by hand when the format gets a new version.
 #[test]
 #[ignore = "writes tests/data/v1.pscope"]
 fn write_golden() {
     let _alone = alone();
     let path = Path::new(GOLDEN);
     let _ = std::fs::remove_file(path);
-    recorded(path, &looks());
+    recorded(path, &samples());
 }

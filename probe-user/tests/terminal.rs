@@ -1,7 +1,7 @@
-//! The dashboard in a real terminal (tmux), over a recording: driven by keys, looked at, and left
-//! in every way there is; the terminal is as it was then.
+//! The dashboard in a real terminal (tmux), over a recording: keys drive it, and however it ends,
+//! the terminal is restored.
 
-// clippy.toml allows these in tests, and takes the helpers beside them for something else.
+// clippy.toml allows these in tests, but not in the helpers of tests.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::{
@@ -14,7 +14,7 @@ use std::{
 const RECORDING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/v1.pscope");
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A tmux server of its own, gone when dropped.
+/// A private tmux server, killed when dropped.
 struct Tmux {
     directory: tempfile::TempDir,
 }
@@ -26,14 +26,14 @@ impl Drop for Tmux {
 }
 
 impl Tmux {
-    /// A shell in a terminal of this size; `None` where there is no tmux.
+    /// Starts a shell in a terminal of this size; `None` without tmux.
     fn start(width: u16, height: u16, variables: &[(&str, &str)]) -> Option<Tmux> {
         if Command::new("tmux").arg("-V").output().is_err() {
             assert!(
                 std::env::var_os("PINSCOPE_REQUIRE_TOOLS").is_none(),
                 "tmux is missing"
             );
-            eprintln!("not run: tmux isn't installed");
+            eprintln!("not run: tmux is not installed");
             return None;
         }
         let tmux = Tmux {
@@ -75,7 +75,7 @@ impl Tmux {
         String::from_utf8(out.stdout).unwrap().trim().to_owned()
     }
 
-    /// Waits until the screen shows something.
+    /// Waits until the screen shows `text`.
     fn until(&self, text: &str) -> String {
         let begun = Instant::now();
         loop {
@@ -99,7 +99,7 @@ impl Tmux {
         self.keys(&["Enter"]);
     }
 
-    /// The dashboard's process.
+    /// The process of the dashboard.
     fn pid(&self) -> String {
         let shell = self.display("#{pane_pid}");
         let out = Command::new("ps")
@@ -109,7 +109,7 @@ impl Tmux {
         String::from_utf8(out.stdout).unwrap().trim().to_owned()
     }
 
-    /// Starts the dashboard between two looks at the terminal's settings.
+    /// Starts the dashboard; the terminal's settings are saved before and after.
     fn replay(&self) {
         let program = env!("CARGO_BIN_EXE_pinscope");
         self.line(&format!(
@@ -117,7 +117,7 @@ impl Tmux {
         ));
     }
 
-    /// The dashboard has gone, and the terminal is as it was.
+    /// Waits for the end of the dashboard, and checks that the terminal is restored.
     fn restored(&self, code: u8) {
         self.until(&format!("code {code}"));
         self.line("echo DONE");
@@ -138,7 +138,7 @@ fn keys_go_through_a_recording() {
         return;
     };
     tmux.replay();
-    // Where it begins: at the last look.
+    // A replay begins at the last sample.
     tmux.until("REPLAY 5/5");
     assert_eq!(tmux.display("#{alternate_on}"), "1");
     tmux.keys(&["Left"]);
@@ -153,6 +153,10 @@ fn keys_go_through_a_recording() {
     tmux.until("gpu-trainer");
     tmux.keys(&["Tab", "Tab", "BTab"]);
     tmux.until("3reclaimers");
+    tmux.keys(&["v"]);
+    tmux.until("views: Enter shows one");
+    tmux.keys(&["j", "Enter"]);
+    tmux.until("4memory");
     tmux.keys(&["2", "/"]);
     tmux.run(&["send-keys", "-l", "dataload"]);
     tmux.keys(&["Enter"]);
@@ -162,7 +166,7 @@ fn keys_go_through_a_recording() {
     tmux.until("this list");
     tmux.keys(&["Escape", "w"]);
     tmux.until("written to pinscope-");
-    // Smaller, and it is drawn anew; smaller still, and it says so.
+    // A smaller terminal is drawn again; in one that is too small, a message says so.
     tmux.run(&["resize-window", "-x", "40", "-y", "12"]);
     tmux.until("2victims");
     tmux.run(&["resize-window", "-x", "20", "-y", "6"]);
@@ -212,17 +216,17 @@ fn however_it_ends_the_terminal_is_restored() {
 }
 
 #[test]
-fn a_panic_gives_the_terminal_back_and_is_told() {
+fn a_panic_restores_the_terminal_and_prints_its_message() {
     let Some(tmux) = Tmux::start(80, 24, &[("PINSCOPE_TEST_PANIC", "1")]) else {
         return;
     };
     tmux.replay();
-    tmux.until("as PINSCOPE_TEST_PANIC asks for");
+    tmux.until("requested by PINSCOPE_TEST_PANIC");
     tmux.restored(101);
 }
 
 #[test]
-fn a_terminal_that_goes_takes_the_dashboard_with_it() {
+fn the_dashboard_ends_with_its_terminal() {
     let Some(tmux) = Tmux::start(80, 24, &[]) else {
         return;
     };
@@ -231,14 +235,17 @@ fn a_terminal_that_goes_takes_the_dashboard_with_it() {
     let pid = tmux.pid();
     tmux.run(&["kill-server"]);
     let begun = Instant::now();
-    // Nobody may be there to wait for it: a zombie has ended too.
+    // A zombie has ended too, even if nothing waits for it.
     let lives = || {
         let stat = std::fs::read_to_string(Path::new("/proc").join(&pid).join("stat"));
         stat.is_ok_and(|s| !s.contains(") Z "))
     };
     assert!(!pid.is_empty());
     while lives() {
-        assert!(begun.elapsed() < LIMIT, "it lives on without a terminal");
+        assert!(
+            begun.elapsed() < LIMIT,
+            "it is still running without a terminal"
+        );
         sleep(Duration::from_millis(50));
     }
 }
@@ -256,7 +263,7 @@ fn a_dumb_terminal_without_colour_gets_ascii() {
     assert!(!screen.contains('─'), "{screen}");
     let out = tmux.run(&["capture-pane", "-p", "-e"]);
     let colours = String::from_utf8(out.stdout).unwrap();
-    // 39 and 49 are the terminal's own.
+    // 39 and 49 are the terminal's defaults.
     for n in 0..8 {
         for code in [format!("3{n}"), format!("4{n}"), format!("9{n}")] {
             assert!(!colours.contains(&format!("[{code}m")), "{colours:?}");
@@ -268,7 +275,7 @@ fn a_dumb_terminal_without_colour_gets_ascii() {
 }
 
 #[test]
-fn off_a_terminal_it_names_capture() {
+fn without_a_terminal_the_error_names_capture() {
     for arguments in [&["live"][..], &[]] {
         let out = Command::new(env!("CARGO_BIN_EXE_pinscope"))
             .args(arguments)

@@ -1,4 +1,4 @@
-//! Ends an unmap: what became of the folio, and its one verdict.
+//! Ends an unmap: learns what became of the folio and gives its one verdict.
 
 use core::mem::MaybeUninit;
 
@@ -8,20 +8,20 @@ use probe_ebpf::{
     verdict::{EXAMINED, FREED, LATE, MAPPED, UNWATCHED, WRITTEN},
 };
 
-use crate::{folio::Head, maps::hooked, record::record, unmap::examine};
+use crate::{examine::examine, folio::Head, maps::hooked, record::record};
 
 /// Gives the open unmap of this task its verdict, if there is one.
 ///
 /// `fresh`: the task is still in the shrink call of that unmap, so the folio is isolated or
-/// was freed a moment ago, and looking at it again means something.
+/// was freed a moment ago, and reading it again is meaningful.
 #[inline(always)]
 pub fn close(state: &mut TaskState, fresh: bool) {
     if state.phase == PHASE_IDLE {
         return;
     }
     if state.phase == PHASE_UNMAP && fresh {
-        // The return probe didn't run (a kretprobe has only so many instances). The folio is
-        // isolated still: its references tell the same now, unless it was mapped again.
+        // The return probe didn't run: the number of a kretprobe's instances is limited. The folio is
+        // still isolated, so its references are what they were, unless it was mapped again.
         examine(state);
         state.bits |= LATE;
     }
@@ -36,11 +36,11 @@ pub fn close(state: &mut TaskState, fresh: bool) {
     record(state, verdict);
 }
 
-/// Learns from the folio itself what no hook tells.
+/// Learns from the folio itself what no hook reports.
 #[inline(always)]
 fn follow_up(state: &mut TaskState, fresh: bool) {
     if !hooked(Hook::ShrinkList) {
-        // Decided at the return of the unmap: what comes after it isn't waited for.
+        // The verdict falls at the return of the unmap: nothing waits for what comes after.
         if state.excess <= 0 {
             state.bits |= UNWATCHED;
         }
@@ -48,8 +48,8 @@ fn follow_up(state: &mut TaskState, fresh: bool) {
     }
     // The lazyfree path freezes the count itself, inside shrink_folio_list.
     let freed_unseen = state.memory == Memory::Lazyfree as u8 || !hooked(Hook::RemoveMapping);
-    // Also where its tracepoint was skipped: a look at the folio is only taken at those that
-    // would be `kept`, and those are few.
+    // Read even where the tracepoint is hooked, as its program may have been skipped: only
+    // folios that would be `kept` are read, and those are few.
     let written_unseen = state.bits & WRITTEN == 0 && state.excess <= 0;
     if !freed_unseen && !written_unseen {
         return;

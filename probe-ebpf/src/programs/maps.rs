@@ -1,33 +1,33 @@
-//! The maps, and the facts of the running kernel.
+//! The maps, and the layout of the running kernel.
 
 use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use probe_ebpf::{
-    Hook, KernelFacts, Verdict,
+    Hook, KernelLayout, Verdict,
     maps::{
         FolioHists, GroupCounts, GroupKey, HookHits, Lost, Subscriber, TASK_SLOTS, TaskState,
         TimeHists, Victim, VictimKey,
     },
 };
 
-/// Filled in by user space before the programs are loaded.
+/// User space fills this in before it loads the programs.
 #[unsafe(no_mangle)]
-pub static FACTS: KernelFacts = KernelFacts::UNKNOWN;
+pub static LAYOUT: KernelLayout = KernelLayout::UNKNOWN;
 
-/// Reads one fact; the verifier knows its value.
-macro_rules! fact {
+/// Reads one field of the layout, a constant to the verifier.
+macro_rules! layout {
     ($field:ident) => {
-        unsafe { core::ptr::read_volatile(&raw const $crate::maps::FACTS.$field) }
+        unsafe { core::ptr::read_volatile(&raw const $crate::maps::LAYOUT.$field) }
     };
 }
-pub(crate) use fact;
+pub(crate) use layout;
 
-/// Whether a hook is going to be attached.
+/// Whether user space is going to attach a hook.
 #[inline(always)]
 pub fn hooked(hook: Hook) -> bool {
-    fact!(hooks) & (1 << hook as u32) != 0
+    layout!(hooks) & (1 << hook as u32) != 0
 }
 
 #[map]
@@ -50,37 +50,38 @@ pub static FOLIO_HISTS: PerCpuArray<FolioHists> = PerCpuArray::with_max_entries(
 pub static HOOKS: PerCpuArray<HookHits> = PerCpuArray::with_max_entries(Hook::COUNT as u32, 0);
 #[map]
 pub static LOST: PerCpuArray<Lost> = PerCpuArray::with_max_entries(1, 0);
-/// The second that the event budget is for, and what is used of it.
+/// The second that the event budget applies to, and how much of it is used.
 #[map]
 pub static BUDGET: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
-/// Never written: the value that a new group starts from. It is too large for the stack.
+/// The value that a new group starts from, never written. It is too large for the stack.
 #[map]
 pub static ZERO_GROUP: PerCpuArray<GroupCounts> = PerCpuArray::with_max_entries(1, 0);
 
-/// Adds to a counter that is shared.
+/// Adds to a counter that CPUs share.
 #[inline(always)]
 pub fn add(counter: *mut u64, n: u64) {
-    // By hand, because core offers no atomic arithmetic for this target; and without a fetched
-    // result, because BPF can return one only from 5.12 on.
+    // In assembly, because core offers no atomic arithmetic for this target; and without a
+    // fetched result, because BPF can return one only from 5.12 on.
     unsafe { core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter, in(reg) n) }
 }
 
-/// Adds to a counter of this CPU's own.
+/// Adds to a counter that only this CPU writes.
 ///
-/// Plainly, where nobody comes in between: kprobe programs run with preemption off, and fentry
-/// programs can't be preempted where the kernel doesn't preempt its own code.
+/// The addition needn't be atomic where nothing can interrupt it: kprobe programs run with
+/// preemption off, and fentry programs can't be preempted where the kernel doesn't preempt its
+/// own code.
 #[inline(always)]
 pub fn add_own(counter: *mut u64, n: u64) {
-    if fact!(preemptible) != 0 {
+    if layout!(preemptible) != 0 {
         add(counter, n);
     } else {
         unsafe { *counter = (*counter).wrapping_add(n) }
     }
 }
 
-/// Counts what was lost: `lost!(groups, 3)`.
+/// Counts lost data: `lost!(groups, 3)`.
 macro_rules! lost {
     ($field:ident, $n:expr) => {
         if let Some(lost) = $crate::maps::LOST.get_ptr_mut(0) {

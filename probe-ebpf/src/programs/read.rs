@@ -1,17 +1,17 @@
 //! Checked reads of kernel memory.
 //!
-//! A failed read yields the value that the caller names, and is counted. No `Option` is handed
-//! around here: the compiler may copy the payload of a `None`, which is undefined, and the
+//! A failed read is counted and yields the value that the caller names. No function here returns
+//! an `Option`: the compiler may copy the payload of a `None`, which is undefined, and the
 //! verifier refuses a register that was never written.
 
 use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use probe_ebpf::facts::ABSENT;
+use probe_ebpf::layout::ABSENT;
 
 use crate::maps::lost;
 
-/// Reads a `T` at `base + offset` into `to`; whether that worked.
+/// Reads a `T` at `base + offset` into `to`; returns whether that worked.
 #[inline(always)]
 pub fn read_into<T>(to: &mut MaybeUninit<T>, base: u64, offset: u32) -> bool {
     let at = base + u64::from(offset);
@@ -28,8 +28,8 @@ pub fn read_into<T>(to: &mut MaybeUninit<T>, base: u64, offset: u32) -> bool {
     failed == 0
 }
 
-/// Reads a `T` at `base + offset`, or `otherwise`. A field that this kernel lacks is
-/// `otherwise` too: the verifier knows the offset and cuts the read away.
+/// Reads a `T` at `base + offset`; returns `otherwise` if that fails or this kernel lacks the
+/// field. The verifier knows the offset and removes the read of an absent field.
 #[inline(always)]
 pub fn read_or<T: Copy>(base: u64, offset: u32, otherwise: T) -> T {
     if offset == ABSENT {
@@ -43,7 +43,7 @@ pub fn read_or<T: Copy>(base: u64, offset: u32, otherwise: T) -> T {
     }
 }
 
-/// Reads a pointer; 0 where there is none.
+/// Reads a pointer; returns 0 if that fails or this kernel lacks the field.
 #[inline(always)]
 pub fn pointer(base: u64, offset: u32) -> u64 {
     read_or(base, offset, 0)

@@ -1,4 +1,4 @@
-//! Counts an unmap that has its verdict, and carries a batch's counts to the shared maps.
+//! Counts an unmap that has its verdict, and adds a batch's counts to the shared maps.
 
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_ktime_get_ns};
 use probe_ebpf::{
@@ -10,7 +10,7 @@ use probe_ebpf::{
 use crate::{
     maps::{
         BUDGET, EVENTS, FOLIO_HISTS, FOLIOS, GROUPS, HOOKS, SUBSCRIBERS, TIMES, VICTIMS,
-        ZERO_GROUP, add, add_own, fact, lost,
+        ZERO_GROUP, add, add_own, layout, lost,
     },
     task::NOEXIST,
     victim::kept_by,
@@ -18,7 +18,7 @@ use crate::{
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
 
-/// Counts the unmap that stands in `state`.
+/// Counts the unmap in `state`.
 #[inline(always)]
 pub fn record(state: &mut TaskState, verdict: Verdict) {
     let victim = if state.walked > 0 {
@@ -60,27 +60,27 @@ pub fn record(state: &mut TaskState, verdict: Verdict) {
         }
     }
     if verdict.is_futile() {
-        in_vain(state, verdict);
+        futile(state, verdict);
     }
 }
 
-/// What is kept of futile unmaps only.
+/// Counts what is kept of futile unmaps only.
 #[inline(always)]
-fn in_vain(state: &mut TaskState, verdict: Verdict) {
+fn futile(state: &mut TaskState, verdict: Verdict) {
     let excess = state.excess as u64;
     if excess != state.excess_value {
         flush_excess(state);
         state.excess_value = excess;
     }
     state.excess_count += 1;
-    let times = if fact!(follow_folios) != 0
+    let times = if layout!(follow_folios) != 0
         && let Some(hists) = FOLIO_HISTS.get_ptr_mut(0)
     {
         once_more(unsafe { &raw mut (*hists).per_folio }, state.folio)
     } else {
         0
     };
-    // The first process is mostly the only one, and the group's: gathered with it.
+    // The first process is mostly the only one, and the group's victim: pending with the group.
     if state.walked > 0 && state.mappings[0].pages > 0 {
         state.victim_mappings += 1;
         state.victim_pages += state.mappings[0].pages as u32;
@@ -96,14 +96,14 @@ fn in_vain(state: &mut TaskState, verdict: Verdict) {
             mappings += 1;
         }
     }
-    if fact!(events_per_second) != 0 {
+    if layout!(events_per_second) != 0 {
         send(state, verdict, times, mappings);
     }
 }
 
 #[inline(always)]
 fn lost_mapping(victim: &VictimKey, mappings: u64, pages: u64) {
-    if fact!(victims_by) == VictimsBy::Nothing as u32 {
+    if layout!(victims_by) == VictimsBy::Nothing as u32 {
         return;
     }
     match VICTIMS.get_ptr_mut(victim) {
@@ -154,11 +154,12 @@ fn flush_excess(state: &mut TaskState) {
     state.excess_count = 0;
 }
 
-/// Moves a folio to the bucket of one unmap more; how many it has now, 0 where it has no place.
+/// Moves a folio to the bucket of one more unmap; returns how many it has now, or 0 if the
+/// folio doesn't fit the map.
 #[inline(always)]
 fn once_more(hist: *mut Hist, folio: u64) -> u64 {
     let times = match FOLIOS.get_ptr_mut(folio) {
-        // The folio is locked by reclaim: nobody else counts it at the same time.
+        // Reclaim has locked the folio: no other CPU counts it at the same time.
         Some(times) => unsafe {
             *times += 1;
             *times
@@ -189,7 +190,7 @@ fn once_more(hist: *mut Hist, folio: u64) -> u64 {
     times
 }
 
-/// Sends a single unmap to those who asked for them, within the budget.
+/// Sends an individual unmap to user space, within the budget.
 #[inline(always)]
 fn send(state: &TaskState, verdict: Verdict, times: u64, mappings: u32) {
     let now = unsafe { bpf_ktime_get_ns() };
@@ -198,7 +199,7 @@ fn send(state: &TaskState, verdict: Verdict, times: u64, mappings: u32) {
         if now.wrapping_sub(budget[0]) >= NS_PER_SECOND {
             *budget = [now, 0];
         }
-        if budget[1] >= u64::from(fact!(events_per_second)) {
+        if budget[1] >= u64::from(layout!(events_per_second)) {
             lost!(events_over_budget, 1);
             return;
         }
@@ -230,7 +231,7 @@ fn send(state: &TaskState, verdict: Verdict, times: u64, mappings: u32) {
     entry.submit(0);
 }
 
-/// Adds all that is pending to the shared maps.
+/// Adds everything pending to the shared maps.
 #[inline(always)]
 pub fn flush(state: &mut TaskState) {
     flush_group(state);
@@ -263,7 +264,7 @@ fn flush_group(state: &mut TaskState) {
     let mut group = GROUPS.get_ptr_mut(state.pending_key);
     if group.is_none() {
         if let Some(zero) = ZERO_GROUP.get_ptr(0) {
-            // Another CPU may have been faster: then its group is found.
+            // Another CPU may have inserted it first: then that group is found.
             let _ = GROUPS.insert(state.pending_key, unsafe { &*zero }, NOEXIST);
             group = GROUPS.get_ptr_mut(state.pending_key);
         }
@@ -333,7 +334,7 @@ pub fn flush_subscribers(state: &mut TaskState) {
                     shared_calls: shared,
                 };
                 if SUBSCRIBERS.insert(callback, first, NOEXIST).is_err() {
-                    // Full; or another CPU put it there in between, and these few are lost.
+                    // Full, or another CPU inserted it in between; then these few are lost.
                     lost!(subscribers, calls);
                 }
             }

@@ -1,9 +1,9 @@
-//! Finds the state of the task that is running, without hashing on the hot path.
+//! Finds the state of the running task, without hashing on the hot path.
 //!
-//! A task's home slot is its tid modulo the number of slots. Slots are claimed once for each
+//! A task's home slot is its tid modulo the number of slots. A task claims a slot once per
 //! shrink call through a hash map, whose insert is atomic on every kernel (5.10 has no
-//! compare-and-exchange in BPF); after that an array look-up, which the verifier inlines, and
-//! one comparison find it again.
+//! compare-and-exchange in BPF). After that, an array lookup, which the verifier inlines, and
+//! one comparison find the slot again.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use probe_ebpf::maps::{PHASE_IDLE, TASK_PROBES, TASK_SLOTS, TaskState};
@@ -24,7 +24,7 @@ fn slot(index: u32) -> Option<&'static mut TaskState> {
     TASKS.get_ptr_mut(index & MASK).map(|p| unsafe { &mut *p })
 }
 
-/// The running task's state, if it is inside reclaim.
+/// Returns the running task's state, if it is inside reclaim.
 #[inline(always)]
 pub fn current() -> Option<&'static mut TaskState> {
     let tid = current_tid();
@@ -49,7 +49,8 @@ fn find(tid: u32, from: u32) -> Option<&'static mut TaskState> {
     None
 }
 
-/// The running task's state; a slot is claimed if it has none yet. `None` is counted.
+/// Returns the running task's state, and claims a slot if the task has none yet. A task that
+/// finds no slot is counted as lost.
 #[inline(always)]
 pub fn claim() -> Option<&'static mut TaskState> {
     let tid = current_tid();
@@ -76,7 +77,7 @@ pub fn claim() -> Option<&'static mut TaskState> {
     None
 }
 
-/// Gives the slot back.
+/// Gives a task's slot back.
 #[inline(always)]
 pub fn release(state: &mut TaskState) {
     let (index, home) = (state.slot, state.home);
@@ -87,7 +88,7 @@ pub fn release(state: &mut TaskState) {
     let _ = CLAIMS.remove(index);
 }
 
-/// Adds to the number of tasks that look for their slot beyond `home`; `u64::MAX` is −1.
+/// Adds to the number of tasks whose slot is beyond their home, `home`; `u64::MAX` is −1.
 #[inline(always)]
 fn displaced(home: u32, by: u64) {
     if let Some(state) = slot(home) {

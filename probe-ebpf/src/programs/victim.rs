@@ -1,14 +1,14 @@
-//! Whose mapping goes: the owner of the VMA's mm, by pid, comm and cgroup.
+//! The process that loses a mapping: the owner of the VMA's mm, by pid, comm and cgroup.
 
 use core::mem::MaybeUninit;
 
 use probe_ebpf::{
-    facts::{LargeMapcount, VictimsBy},
+    layout::{LargeMapcount, VictimsBy},
     maps::{COMM_LEN, MAX_MAPPINGS, Mapping, TaskState, Victim, VictimKey},
 };
 
 use crate::{
-    maps::{VICTIMS, fact, lost},
+    maps::{VICTIMS, layout, lost},
     read::{pointer, read_into, read_or},
     task::NOEXIST,
 };
@@ -16,15 +16,15 @@ use crate::{
 const MASK: u32 = MAX_MAPPINGS as u32 - 1;
 const _: () = assert!(MAX_MAPPINGS.is_power_of_two());
 
-/// The walk reaches a VMA.
+/// Notes that the walk has reached a VMA.
 #[inline(always)]
 pub fn walk(state: &mut TaskState, vma: u64, address: u64) -> Option<()> {
-    let mm = pointer(vma, fact!(vma_mm));
+    let mm = pointer(vma, layout!(vma_mm));
     if state.victim.mm != mm {
         state.victim = resolve(mm);
     }
     state.address = address;
-    // A VMA that didn't map the folio leaves its place to the next.
+    // A VMA that didn't map the folio leaves its place to the next one.
     let last = state.walked.wrapping_sub(1);
     let at = if state.walked > 0 && state.mappings[(last & MASK) as usize].pages == 0 {
         last
@@ -43,16 +43,16 @@ pub fn walk(state: &mut TaskState, vma: u64, address: u64) -> Option<()> {
     Some(())
 }
 
-/// The mappings left after a VMA was dealt with: what is missing, went there.
+/// Takes the mappings left after the walk of a VMA: those that are gone were in that VMA.
 #[inline(always)]
 pub fn removed(state: &mut TaskState, mapcount: u32, entire: u32) {
     let last = (state.walked.wrapping_sub(1) & MASK) as usize;
     let pages = if state.order == 0 {
         u64::from(state.mapcount.saturating_sub(mapcount))
-    } else if fact!(large_mapcount) == LargeMapcount::PerPage as u32
+    } else if layout!(large_mapcount) == LargeMapcount::PerPage as u32
         || entire < state.entire_mapcount
     {
-        // Mapped by a PMD; or no one field counts the mappings, and the whole folio stands in.
+        // Mapped by a PMD; or no single field counts the mappings, so the whole folio is counted.
         u64::from(state.nr_pages)
     } else {
         u64::from(state.mapcount.saturating_sub(mapcount))
@@ -62,16 +62,16 @@ pub fn removed(state: &mut TaskState, mapcount: u32, entire: u32) {
     state.entire_mapcount = entire;
 }
 
-/// What a victim is kept by. Its mm stays in the state, for the next VMA to be compared with.
+/// The key that a victim is kept by. The mm stays in the state, to compare the next VMA with.
 #[inline(always)]
 pub fn kept_by(mut victim: VictimKey) -> VictimKey {
-    if fact!(victims_by) != VictimsBy::Process as u32 {
+    if layout!(victims_by) != VictimsBy::Process as u32 {
         victim.mm = 0;
     }
     victim
 }
 
-/// Who owns an mm. Its name is kept from now on, so that a process may exit.
+/// Returns the owner of an mm, and keeps its name from now on, as the process may exit.
 #[inline(always)]
 fn resolve(mm: u64) -> VictimKey {
     let mut key = VictimKey {
@@ -79,16 +79,16 @@ fn resolve(mm: u64) -> VictimKey {
         tgid: 0,
         pad: 0,
     };
-    if fact!(victims_by) == VictimsBy::Nothing as u32 {
+    if layout!(victims_by) == VictimsBy::Nothing as u32 {
         return key;
     }
     // Null once the owner has exited (`mm_update_next_owner`).
-    let owner = pointer(mm, fact!(mm_owner));
+    let owner = pointer(mm, layout!(mm_owner));
     let mut leader = 0;
     if owner != 0 {
-        leader = pointer(owner, fact!(task_group_leader));
+        leader = pointer(owner, layout!(task_group_leader));
     }
-    if fact!(victims_by) == VictimsBy::Cgroup as u32 {
+    if layout!(victims_by) == VictimsBy::Cgroup as u32 {
         let id = if leader != 0 { cgroup(leader) } else { 0 };
         key.tgid = id as u32;
         key.pad = (id >> 32) as u32;
@@ -96,7 +96,7 @@ fn resolve(mm: u64) -> VictimKey {
         return key;
     }
     if leader != 0 {
-        key.tgid = read_or(leader, fact!(task_tgid), 0);
+        key.tgid = read_or(leader, layout!(task_tgid), 0);
     }
     remember(&key, leader, 0);
     key
@@ -115,29 +115,29 @@ fn remember(key: &VictimKey, leader: u64, cgroup_id: u64) {
     };
     if leader != 0 {
         let mut comm = MaybeUninit::uninit();
-        if read_into(&mut comm, leader, fact!(task_comm)) {
+        if read_into(&mut comm, leader, layout!(task_comm)) {
             victim.comm = unsafe { comm.assume_init() };
         }
         victim.cgroup = cgroup(leader);
     }
-    // A failure shows when mappings are counted: the victim isn't found then.
+    // A failure is counted later: the victim isn't found when its mappings are counted.
     let _ = VICTIMS.insert(key, victim, NOEXIST);
 }
 
-/// The task's cgroup in the v2 hierarchy.
+/// Returns the id of a task's cgroup in the v2 hierarchy, or 0.
 #[inline(always)]
 fn cgroup(task: u64) -> u64 {
-    let css_set = pointer(task, fact!(task_cgroups));
+    let css_set = pointer(task, layout!(task_cgroups));
     if css_set == 0 {
         return 0;
     }
-    let cgroup = pointer(css_set, fact!(css_set_dfl_cgrp));
+    let cgroup = pointer(css_set, layout!(css_set_dfl_cgrp));
     if cgroup == 0 {
         return 0;
     }
-    let kn = pointer(cgroup, fact!(cgroup_kn));
+    let kn = pointer(cgroup, layout!(cgroup_kn));
     if kn == 0 {
         return 0;
     }
-    read_or(kn, fact!(kernfs_id), 0)
+    read_or(kn, layout!(kernfs_id), 0)
 }

@@ -1,4 +1,4 @@
-//! `pinscope capture`: watches the host for a while, and reports.
+//! `pinscope capture`: watches the host for a while, then reports.
 
 use std::{
     io::{IsTerminal, Write},
@@ -21,7 +21,10 @@ use super::{
 };
 use crate::{
     cli::{self, Cli, Format},
-    kernel::probes::{Options, Probes},
+    kernel::{
+        host::host,
+        probes::{ProbeOptions, Probes},
+    },
     model::{Capture, Interval, Totals, Window},
     recording::{Header, RecordError, Writer},
     render::{
@@ -31,10 +34,10 @@ use crate::{
     snapshot::{Event, Host, Snapshot},
 };
 
-/// Events read at once, and kept for the report's JSON, at most.
+/// The most events that are read at once.
 const MAX_EVENTS: usize = 10_000;
-/// Events for each CPU and second that a recording has where nothing else is asked for.
-pub(super) const RECORDED_EVENTS: u32 = 20;
+/// The default budget of a recording: events per CPU and second.
+const RECORDED_EVENTS: u32 = 20;
 
 pub(super) fn run(cli: &Cli, args: &cli::Capture) -> Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -48,7 +51,6 @@ pub(super) fn run(cli: &Cli, args: &cli::Capture) -> Result<u8> {
             Ok(code)
         }
         Err(error) => {
-            sink.abandon();
             if let Some(not_started) = error.downcast_ref::<NotStarted>() {
                 eprintln!("pinscope: {not_started}");
                 return Ok(not_started.status());
@@ -58,7 +60,7 @@ pub(super) fn run(cli: &Cli, args: &cli::Capture) -> Result<u8> {
     }
 }
 
-/// What ended the watching.
+/// The reason why a capture ended.
 enum End {
     Duration,
     Interrupted,
@@ -72,7 +74,7 @@ async fn watch(cli: &Cli, args: &cli::Capture, sink: &mut Sink) -> Result<u8> {
         (None, Some(_)) => RECORDED_EVENTS,
         (None, None) => 0,
     };
-    let mut probes = Probes::attach(&Options {
+    let mut probes = Probes::attach(&ProbeOptions {
         events_per_second,
         measure_self: args.self_cost,
         ..options(&args.hooking)
@@ -81,12 +83,12 @@ async fn watch(cli: &Cli, args: &cli::Capture, sink: &mut Sink) -> Result<u8> {
     let mut terminate = signal(SignalKind::terminate())?;
     let start = SystemTime::now();
     let host = host();
-    // Begun before CMD, so that a name that can't be written is told before anything runs.
+    // Created before CMD starts, so that a bad name is reported before anything runs.
     let recorder = match &args.record {
         Some(path) => Some(Writer::create(path, &header(&host, start, args))?),
         None => None,
     };
-    // CMD gets the privileges that this process was started with; afterwards they are dropped.
+    // CMD starts before privileges are dropped, so it has those that this process was started with.
     let (mut child, recorder) = match args.cmd.as_slice() {
         [] => (None, recorder),
         cmd => match child::start(cmd, sink.is_named()) {
@@ -107,13 +109,13 @@ async fn watch(cli: &Cli, args: &cli::Capture, sink: &mut Sink) -> Result<u8> {
         "{active} of {all} hooks active after {} ms; capabilities dropped{}",
         started.elapsed().as_millis(),
         if kept {
-            ", but for CAP_BPF, which this kernel asks for to read maps"
+            " except CAP_BPF, without which this kernel does not read maps"
         } else {
             ""
         }
     );
 
-    let mut view = View {
+    let mut session = Session {
         progress: !cli.quiet && std::io::stderr().is_terminal(),
         ndjson: args.format == Format::Ndjson,
         previous: None,
@@ -124,15 +126,15 @@ async fn watch(cli: &Cli, args: &cli::Capture, sink: &mut Sink) -> Result<u8> {
         record_failed: false,
         sink,
     };
-    if view.ndjson {
+    if session.ndjson {
         let hooks = probes.snapshot()?.hooks;
-        lines::start(view.sink, &host, &Window::new(start, 0.0), &hooks)?;
-        view.sink.flush()?;
+        lines::start(session.sink, &host, &Window::new(start, 0.0), &hooks)?;
+        session.sink.flush()?;
     }
     let end = wait(
         args,
         &mut probes,
-        &mut view,
+        &mut session,
         &mut child,
         &mut interrupt,
         &mut terminate,
@@ -151,25 +153,25 @@ async fn watch(cli: &Cli, args: &cli::Capture, sink: &mut Sink) -> Result<u8> {
     probes.forward_log();
     let last = probes
         .snapshot()
-        .context("the capture is over, but cannot be read")?;
-    view.collect(&mut probes)?;
-    if view.progress {
+        .context("the capture is over, but its counts cannot be read")?;
+    session.collect(&mut probes)?;
+    if session.progress {
         eprint!("\r\x1b[K");
     }
-    view.record(&last);
-    view.finish_recording();
+    session.record(&last);
+    session.finish_recording();
     let window = Window::new(start, last.elapsed);
-    let capture = Capture::between(&host, window, None, &last, &view.events);
+    let capture = Capture::between(&host, window, None, &last, &session.events);
     match args.format {
         Format::Text => {
-            let style = output::style(cli, view.sink.is_terminal());
-            report::write(view.sink, &capture, &style)?;
+            let style = output::style(cli, session.sink.is_terminal());
+            report::write(session.sink, &capture, &style)?;
         }
-        Format::Json => json::write(view.sink, &capture)?,
-        Format::Ndjson => lines::report(view.sink, &capture)?,
+        Format::Json => json::write(session.sink, &capture)?,
+        Format::Ndjson => lines::report(session.sink, &capture)?,
     }
-    view.sink.flush()?;
-    Ok(if view.record_failed && code == 0 {
+    session.sink.flush()?;
+    Ok(if session.record_failed && code == 0 {
         1
     } else {
         code
@@ -186,16 +188,16 @@ fn header(host: &Host, start: SystemTime, args: &cli::Capture) -> Header {
     }
 }
 
-/// Waits for what ends the capture, looking at each interval.
+/// Takes a sample at each interval until something ends the capture.
 async fn wait(
     args: &cli::Capture,
     probes: &mut Probes,
-    view: &mut View<'_>,
+    session: &mut Session<'_>,
     child: &mut Option<Child>,
     interrupt: &mut Signal,
     terminate: &mut Signal,
 ) -> Result<End> {
-    // The longest duration that is accepted stands for none: a year is not waited for.
+    // Without a duration: longer than the longest that is accepted.
     let duration = args
         .duration
         .map_or(Duration::from_secs(366 * 24 * 3600), |d| d.0);
@@ -212,38 +214,38 @@ async fn wait(
             }
         };
         tokio::select! {
-            // In this order: a CMD that has ended has ended, also when its time is up.
+            // In this order: if CMD has ended, its time being up doesn't matter.
             biased;
             status = child_ends => return Ok(End::Child(status?)),
             _ = interrupt.recv() => return Ok(End::Interrupted),
             _ = terminate.recv() => return Ok(End::Interrupted),
             () = &mut deadline => return Ok(End::Duration),
-            _ = ticks.tick() => view.look(probes)?,
+            _ = ticks.tick() => session.sample(probes)?,
         }
     }
 }
 
-/// What is shown and written while it goes.
-struct View<'a> {
+/// What a running capture shows and writes.
+struct Session<'a> {
     progress: bool,
     ndjson: bool,
     previous: Option<Snapshot>,
     events: Vec<Event>,
-    /// Whether the report has them.
+    /// Whether the report includes the events.
     keep_events: bool,
     recorder: Option<Writer>,
-    /// Events that the recording doesn't have yet.
+    /// Events that are not in the recording yet.
     unrecorded: Vec<Event>,
     record_failed: bool,
     sink: &'a mut Sink,
 }
 
-impl View<'_> {
-    fn look(&mut self, probes: &mut Probes) -> Result<()> {
+impl Session<'_> {
+    fn sample(&mut self, probes: &mut Probes) -> Result<()> {
         probes.forward_log();
         self.collect(probes)?;
         if !self.progress && !self.ndjson && self.recorder.is_none() {
-            // Nobody looks: counts are read once, at the end.
+            // Nothing shows or writes samples, so the counts are read once, at the end.
             return Ok(probes.learn_names()?);
         }
         let now = probes.snapshot()?;
@@ -265,7 +267,7 @@ impl View<'_> {
         Ok(())
     }
 
-    /// Adds a look to the recording. When that fails it is told at once, and the capture goes on.
+    /// Adds a sample to the recording. If that fails, it is reported at once, and the capture goes on.
     fn record(&mut self, now: &Snapshot) {
         if let Some(recorder) = &mut self.recorder
             && let Err(error) = recorder.frame(now, &self.unrecorded)
@@ -285,7 +287,7 @@ impl View<'_> {
 
     fn give_up_recording(&mut self, error: &RecordError) {
         eprintln!(
-            "pinscope: {error}; what it holds so far can be read, and the capture goes on without it"
+            "pinscope: {error}; the part written so far is readable, and the capture continues without a recording"
         );
         self.recorder = None;
         self.record_failed = true;
@@ -305,24 +307,8 @@ impl View<'_> {
                     lines::event(self.sink, event)?;
                 }
             } else if self.keep_events {
-                // Their number in the report is what was carried out, budget by budget.
                 self.events.extend(events);
             }
         }
-    }
-}
-
-/// The machine that is captured.
-pub(super) fn host() -> Host {
-    let name = nix::sys::utsname::uname().ok();
-    let text = |s: Option<&std::ffi::OsStr>| {
-        s.map(|s| s.to_string_lossy().into_owned())
-            .unwrap_or_default()
-    };
-    Host {
-        kernel: text(name.as_ref().map(|n| n.release())),
-        hostname: text(name.as_ref().map(|n| n.nodename())),
-        cpus: std::thread::available_parallelism()
-            .map_or(0, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
     }
 }

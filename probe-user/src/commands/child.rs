@@ -1,4 +1,4 @@
-//! The CMD of a capture.
+//! CMD: the program that a capture starts and waits for.
 
 use std::{
     ffi::OsString,
@@ -14,10 +14,10 @@ use nix::{
 };
 use tokio::process::{Child, Command};
 
-/// How long CMD has to end after SIGTERM before it is killed.
+/// The time that CMD has to end after SIGTERM, before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Why CMD couldn't be started: exit status 127 or 126, as a shell has it.
+/// The reason why CMD could not be started. The exit status is 127 or 126, as in a shell.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot run {}: {source}", command.to_string_lossy())]
 pub(super) struct NotStarted {
@@ -35,12 +35,13 @@ impl NotStarted {
     }
 }
 
-/// Starts CMD. Its stdout is left alone if ours isn't used for the report.
-pub(super) fn start(cmd: &[OsString], own_stdout: bool) -> Result<Child> {
+/// Starts CMD. Its stdout is left alone if the report goes elsewhere than to ours, and is sent to
+/// stderr otherwise.
+pub(super) fn start(cmd: &[OsString], stdout_is_free: bool) -> Result<Child> {
     let (program, arguments) = cmd.split_first().context("no CMD")?;
     let mut command = Command::new(program);
     command.args(arguments);
-    if !own_stdout {
+    if !stdout_is_free {
         let stderr = std::io::stderr().as_fd().try_clone_to_owned()?;
         command.stdout(Stdio::from(stderr));
     }
@@ -53,10 +54,10 @@ pub(super) fn start(cmd: &[OsString], own_stdout: bool) -> Result<Child> {
     })
 }
 
-/// Ends CMD: politely, and after a while not.
+/// Ends CMD with SIGTERM, and with SIGKILL if that has no effect in time.
 pub(super) async fn end(child: &mut Child) -> Result<ExitStatus> {
     if let Some(pid) = child.id().and_then(|p| i32::try_from(p).ok()) {
-        // Already gone is what is wanted.
+        // An error means that it is gone already.
         let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         if let Ok(status) = tokio::time::timeout(GRACE, child.wait()).await {
             return Ok(status?);
@@ -66,7 +67,7 @@ pub(super) async fn end(child: &mut Child) -> Result<ExitStatus> {
     Ok(child.wait().await?)
 }
 
-/// The exit status that stands for CMD's: its own, or 128 and the signal, as a shell has it.
+/// Returns CMD's exit status, or 128 and the signal that ended it, as in a shell.
 pub(super) fn code(status: ExitStatus) -> u8 {
     let code = status
         .code()

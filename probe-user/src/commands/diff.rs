@@ -1,4 +1,4 @@
-//! `pinscope diff`: two captures compared.
+//! `pinscope diff`: compares two captures.
 
 use std::{io::Write, path::Path};
 
@@ -18,21 +18,21 @@ pub(super) fn run(cli: &Cli, args: &Args) -> Result<u8> {
     let stdin = Path::new("-");
     ensure!(
         args.a != stdin || args.b != stdin,
-        "only one of the two can come from stdin"
+        "only one of the two captures can come from stdin"
     );
-    let (a, looks_a) = report::open(&args.a)?.report(true)?;
-    let (b, looks_b) = report::open(&args.b)?.report(true)?;
+    let (a, samples_a) = report::open(&args.a)?.report(true)?;
+    let (b, samples_b) = report::open(&args.b)?.report(true)?;
     let (name_a, name_b) = (args.a.display().to_string(), args.b.display().to_string());
     let diff = Diff::of(
         Subject {
             name: &name_a,
             capture: &a,
-            samples: &looks_a,
+            samples: &samples_a,
         },
         Subject {
             name: &name_b,
             capture: &b,
-            samples: &looks_b,
+            samples: &samples_b,
         },
     );
     let mut sink = Sink::open(args.output.as_deref())?;

@@ -9,22 +9,25 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{capture::host, options, terminal::Screen};
+use super::{options, terminal::Screen};
 use crate::{
     cli::{Cli, Color, Live},
-    kernel::probes::{Options, Probes},
+    kernel::{
+        host::host,
+        probes::{ProbeOptions, Probes},
+    },
     model::{Capture, history},
     recording::{Frame, Frames, Recording},
     render::json,
-    tui::{Action, Dashboard, Source, Theme},
+    tui::{Action, Dashboard, Feed, Theme},
 };
 
-/// How long a signal may wait to be noticed.
+/// The longest wait before a signal is noticed.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// Events read at once.
+/// The most events read at once.
 const EVENTS: usize = 1000;
 
-/// `pinscope` without a command.
+/// Runs `pinscope` without a command.
 pub(super) fn default(cli: &Cli) -> Result<u8> {
     let args = <Live as clap::FromArgMatches>::from_arg_matches(
         &<Live as clap::Args>::augment_args(clap::Command::new("live"))
@@ -50,7 +53,7 @@ pub(super) fn run(cli: &Cli, args: &Live) -> Result<u8> {
 fn theme(cli: &Cli) -> Theme {
     let dumb = std::env::var_os("TERM").is_some_and(|t| t == "dumb");
     let style = super::output::style(cli, true);
-    // crossterm heeds NO_COLOR by itself; a state is never told by colour alone.
+    // crossterm heeds NO_COLOR by itself, unless it is forced.
     let color = match cli.color {
         Color::Always => true,
         _ => style.color,
@@ -63,7 +66,7 @@ fn theme(cli: &Cli) -> Theme {
 }
 
 fn live(cli: &Cli, args: &Live) -> Result<u8> {
-    let mut probes = Probes::attach(&Options {
+    let mut probes = Probes::attach(&ProbeOptions {
         events_per_second: args.events,
         ..options(&args.hooking)
     })?;
@@ -71,8 +74,8 @@ fn live(cli: &Cli, args: &Live) -> Result<u8> {
         .drop_privileges()
         .context("cannot drop capabilities")?;
     let mut interval = args.interval.0;
-    let source = Source::Live { interval };
-    let mut dashboard = Dashboard::new(host(), SystemTime::now(), theme(cli), source);
+    let feed = Feed::Live { interval };
+    let mut dashboard = Dashboard::new(host(), SystemTime::now(), theme(cli), feed);
     let mut screen = Screen::take().context("cannot take over the terminal")?;
     let mut next = Instant::now();
     loop {
@@ -83,7 +86,7 @@ fn live(cli: &Cli, args: &Live) -> Result<u8> {
             let events = probes.events(EVENTS);
             dashboard.feed(Frame { snapshot, events });
             screen.changed = true;
-            // After a pause of the machine there is one look, not all that were missed.
+            // After a suspend, one sample is taken, not all that were missed.
             next = now + interval;
         }
         let until = next.saturating_duration_since(Instant::now());
@@ -101,7 +104,7 @@ fn live(cli: &Cli, args: &Live) -> Result<u8> {
 fn replay(cli: &Cli, path: &Path) -> Result<u8> {
     let cannot = || format!("cannot read {}", path.display());
     let recording = Recording::open(path).with_context(cannot)?;
-    let source = Source::Replay {
+    let feed = Feed::Replay {
         index: 0,
         count: recording.count(),
         speed: 1.0,
@@ -111,7 +114,7 @@ fn replay(cli: &Cli, path: &Path) -> Result<u8> {
         recording.host().clone(),
         recording.start(),
         theme(cli),
-        source,
+        feed,
     );
     if let Some(why) = recording.incomplete() {
         dashboard.say(format!("incomplete: {why}"));
@@ -120,7 +123,7 @@ fn replay(cli: &Cli, path: &Path) -> Result<u8> {
         let frame = recording.frame(index);
         frame.map_err(anyhow::Error::msg).with_context(cannot)
     };
-    // The whole of it first: that is what was captured.
+    // At the end first: the totals there are those of the whole capture.
     let mut shown = seek(&mut dashboard, None, recording.count() - 1, frame)?;
     let mut screen = Screen::take().context("cannot take over the terminal")?;
     let mut due: Option<Instant> = None;
@@ -152,7 +155,7 @@ fn replay(cli: &Cli, path: &Path) -> Result<u8> {
     }
 }
 
-/// Shows another look: fed as the live kernel would have, with the minutes before it.
+/// Shows another sample: feeds it and the samples before it, as the live kernel would have.
 fn seek(
     dashboard: &mut Dashboard,
     shown: Option<usize>,
@@ -179,9 +182,9 @@ enum Step {
     Quit,
 }
 
-/// Draws, and waits for a key, a signal, or until it is time.
+/// Draws, and waits for a key or a signal, but no longer than `until`.
 fn step(screen: &mut Screen, dashboard: &mut Dashboard, until: Duration) -> Result<Step> {
-    // Drawing is most of what an idle host costs.
+    // On an idle host, drawing is most of the cost.
     if screen.changed {
         screen
             .terminal
@@ -192,11 +195,11 @@ fn step(screen: &mut Screen, dashboard: &mut Dashboard, until: Duration) -> Resu
     if screen.ended() {
         return Ok(Step::Quit);
     }
-    // For the test that a panic gives the terminal back; not in what is handed out.
+    // For the test that a panic restores the terminal; not in release builds.
     #[cfg(debug_assertions)]
-    #[expect(clippy::panic, reason = "a panic is what is tested")]
+    #[expect(clippy::panic, reason = "the test needs a panic")]
     if std::env::var_os("PINSCOPE_TEST_PANIC").is_some() {
-        panic!("as PINSCOPE_TEST_PANIC asks for");
+        panic!("requested by PINSCOPE_TEST_PANIC");
     }
     if !screen
         .wait(until.min(PATIENCE))
@@ -219,7 +222,7 @@ fn step(screen: &mut Screen, dashboard: &mut Dashboard, until: Duration) -> Resu
     })
 }
 
-/// Writes a capture under a name of its own into the current directory.
+/// Writes a capture to a new file in the current directory, and returns its path.
 fn write(capture: &Capture) -> Result<PathBuf> {
     let stamp = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let stamp: String = stamp.chars().filter(char::is_ascii_alphanumeric).collect();
@@ -242,5 +245,5 @@ fn write(capture: &Capture) -> Result<PathBuf> {
             }
         }
     }
-    bail!("there are a hundred captures of this second already")
+    bail!("cannot write: 99 captures of this second exist already; try again in a second")
 }

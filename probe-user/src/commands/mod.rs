@@ -1,32 +1,31 @@
-//! The commands: what joins the kernel, the model and the renderers.
+//! The commands, which connect the kernel, the model and the renderers.
 
 mod capture;
 mod child;
 mod diff;
 mod doctor;
 mod export;
+mod hooking;
 mod live;
 mod output;
 mod report;
 mod selftest;
+mod status;
 mod terminal;
 
 use std::process::ExitCode;
 
 use clap::CommandFactory;
 
+use hooking::options;
+pub use status::{CANNOT_RUN, TIMED_OUT};
+
 use crate::{
-    cli::{Cli, Command, Hooking},
+    cli::{Cli, Command},
     kernel::attach::AttachError,
-    kernel::probes::Options,
 };
 
-/// The exit status for a machine, or privileges, that can't run pinscope.
-pub const CANNOT_RUN: u8 = 77;
-/// The exit status when the duration ended CMD, as timeout(1) has it.
-pub const TIMED_OUT: u8 = 124;
-
-/// Carries out the command line and says how the process is to exit.
+/// Runs the command line and returns the exit status of the process.
 pub fn run(cli: &Cli) -> ExitCode {
     let Some(command) = &cli.command else {
         return exit(live::default(cli));
@@ -63,7 +62,7 @@ fn exit(outcome: anyhow::Result<u8>) -> ExitCode {
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            // A reader that has gone wants no more, and no complaint.
+            // A pipe whose reader is gone is not worth a complaint.
             if error
                 .downcast_ref::<std::io::Error>()
                 .is_some_and(output::is_closed_pipe)
@@ -77,14 +76,5 @@ fn exit(outcome: anyhow::Result<u8>) -> ExitCode {
             );
             ExitCode::from(if cannot { CANNOT_RUN } else { 1 })
         }
-    }
-}
-
-fn options(hooking: &Hooking) -> Options {
-    Options {
-        attach: hooking.attach,
-        hooks: hooking.hook.clone(),
-        probe_log: hooking.probe_log,
-        ..Options::default()
     }
 }

@@ -1,4 +1,4 @@
-//! `pinscope report`: a capture read again.
+//! `pinscope report`: prints the report of a recording or of a capture's JSON.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use crate::{
     snapshot::{Event, Snapshot},
 };
 
-/// The largest capture that is read: ten thousand groups are some MiB.
+/// The largest capture that is accepted: ten thousand groups take a few MiB.
 const MAX_BYTES: u64 = 256 << 20;
 
 pub(super) fn run(cli: &Cli, args: &Report) -> Result<u8> {
@@ -38,16 +38,16 @@ pub(super) fn run(cli: &Cli, args: &Report) -> Result<u8> {
     Ok(0)
 }
 
-/// What was read: a recording, or a capture's JSON.
+/// An input: a recording, or a capture's JSON.
 pub(super) enum Opened {
-    /// The looks of a recording.
+    /// A recording, with all its samples.
     Recording(Box<Recording>),
-    /// One capture, without what led up to it.
+    /// One capture, without the samples that led up to it.
     Capture(Box<Capture>),
 }
 
 impl Opened {
-    /// The capture as it was printed, and, if wanted, its intervals.
+    /// Returns the capture as it was printed and, if `timeline` is set, its intervals.
     pub(super) fn report(&self, timeline: bool) -> Result<(Capture, Vec<Interval>)> {
         match self {
             Opened::Capture(capture) => Ok(((**capture).clone(), Vec::new())),
@@ -56,7 +56,7 @@ impl Opened {
     }
 }
 
-/// The same report as the capture itself printed: from the last look, and the events of all.
+/// Makes the report that the capture itself printed: from the last sample, with the events of all.
 fn report_of(recording: &Recording, timeline: bool) -> Result<(Capture, Vec<Interval>)> {
     let events_asked = recording.header().events_asked;
     let last = recording.count() - 1;
@@ -74,13 +74,13 @@ fn report_of(recording: &Recording, timeline: bool) -> Result<(Capture, Vec<Inte
         }
         previous = Some(frame.snapshot);
     }
-    let last = previous.context("the recording holds no look")?;
+    let last = previous.context("the recording has no sample")?;
     let window = Window::new(recording.start(), last.elapsed);
     let capture = Capture::between(recording.host(), window, None, &last, &events);
     Ok((capture, intervals))
 }
 
-/// Opens a recording or a capture; `-` is stdin. What a recording lacks is said on stderr.
+/// Opens a recording or a capture; `-` is stdin. Reports on stderr if a recording is incomplete.
 pub(super) fn open(path: &Path) -> Result<Opened> {
     let name = path.display();
     let cannot = || format!("cannot read {name}");
@@ -112,7 +112,7 @@ pub(super) fn open(path: &Path) -> Result<Opened> {
 
 fn capture(bytes: Vec<u8>) -> Result<Opened> {
     let text =
-        String::from_utf8(bytes).context("neither a recording nor text, so no capture either")?;
+        String::from_utf8(bytes).context("not a pinscope recording, JSON or NDJSON report")?;
     Ok(Opened::Capture(Box::new(render::json::read(&text)?)))
 }
 
@@ -121,7 +121,7 @@ fn bounded(from: impl Read) -> Result<Vec<u8>> {
     from.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     anyhow::ensure!(
         bytes.len() as u64 <= MAX_BYTES,
-        "it is larger than {} MiB: no capture is",
+        "it is larger than {} MiB, which no capture is",
         MAX_BYTES >> 20
     );
     Ok(bytes)

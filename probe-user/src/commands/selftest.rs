@@ -1,4 +1,4 @@
-//! `pinscope selftest`: provokes every verdict on memory of its own, and compares.
+//! `pinscope selftest`: provokes every verdict on memory of its own, and compares the counts.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use crate::{
     cli::{Cli, Selftest, TextOrJson},
     kernel::probes::Probes,
     model::{Outcome, SelftestRow},
-    provoke::{self, SCENARIOS, Scenario, Truth},
+    provoke::{ExpectedVerdict, SCENARIOS, Scenario, ScenarioOptions, Truth},
     render,
     snapshot::{Counts, Snapshot},
 };
@@ -66,12 +66,12 @@ pub(super) fn run(cli: &Cli, args: &Selftest) -> Result<u8> {
     })
 }
 
-/// The hidden command that a child of selftest runs: one scenario, its truth on stdout.
+/// Runs the hidden command of a child of selftest: one scenario, with its truth on stdout.
 pub(super) fn provoke(scenario: &str, pages: usize, rounds: u32) -> Result<u8> {
-    let options = provoke::Options {
+    let options = ScenarioOptions {
         pages,
         rounds,
-        ..provoke::Options::default()
+        ..ScenarioOptions::default()
     };
     match Scenario::named(scenario)?.run(&options) {
         Ok(outcome) => {
@@ -88,7 +88,7 @@ pub(super) fn provoke(scenario: &str, pages: usize, rounds: u32) -> Result<u8> {
 }
 
 fn one(probes: &mut Probes, scenario: &Scenario, args: &Selftest) -> Result<SelftestRow> {
-    // A process of its own: its pid marks what is its own in what the probes saw.
+    // A process per scenario: its pid identifies its unmaps among all that the probes saw.
     let child = Command::new(std::env::current_exe().context("cannot find this program")?)
         .args([
             "provoke",
@@ -130,7 +130,7 @@ fn one(probes: &mut Probes, scenario: &Scenario, args: &Selftest) -> Result<Self
     }
     let truth: Truth = serde_json::from_slice(&child.stdout).with_context(|| {
         format!(
-            "the scenario {} said nothing that is understood",
+            "the result of the scenario {} cannot be parsed",
             scenario.name
         )
     })?;
@@ -143,13 +143,13 @@ fn one(probes: &mut Probes, scenario: &Scenario, args: &Selftest) -> Result<Self
     Ok(row(expected, seen, outcome, reason))
 }
 
-/// What was provoked, what was seen of that process, and what is wrong, if anything is.
+/// Returns what was provoked, what was seen of that process, and what is wrong, if anything is.
 fn compare(truth: &Truth, snapshot: &Snapshot) -> (String, String, Option<String>) {
     let known = snapshot.victims.is_some();
     let mut by: BTreeMap<(&str, Verdict), Counts> = BTreeMap::new();
     for (group, counts) in &snapshot.groups {
         let own = group.victim.as_ref().is_some_and(|v| v.pid == truth.pid);
-        // Others may reclaim this memory as well; what was provoked is MADV_PAGEOUT's.
+        // Others may reclaim this memory as well; only MADV_PAGEOUT's unmaps were provoked.
         if !own || group.reclaimer != probe_ebpf::Reclaimer::Madvise {
             continue;
         }
@@ -167,10 +167,8 @@ fn compare(truth: &Truth, snapshot: &Snapshot) -> (String, String, Option<String
     let calls: u64 = by.values().map(|c| c.notifier_calls).sum();
     let mut wrong = Vec::new();
     if !known {
-        wrong.push(
-            "the hook try_to_unmap_one isn't active, so nothing tells whose mappings went"
-                .to_owned(),
-        );
+        wrong
+            .push("the hook try_to_unmap_one is not active, so the victims are unknown".to_owned());
     }
     let mut expected = Vec::new();
     for e in &truth.expected {
@@ -187,7 +185,7 @@ fn compare(truth: &Truth, snapshot: &Snapshot) -> (String, String, Option<String
     }
     if known && total != truth.unmaps_expected {
         wrong.push(format!(
-            "{total} unmaps in place of {}",
+            "{total} unmaps instead of {}",
             truth.unmaps_expected
         ));
     }
@@ -196,7 +194,7 @@ fn compare(truth: &Truth, snapshot: &Snapshot) -> (String, String, Option<String
         && known
         && calls != expected
     {
-        wrong.push(format!("{calls} notifier calls in place of {expected}"));
+        wrong.push(format!("{calls} notifier calls instead of {expected}"));
     }
     wrong.extend(
         truth
@@ -224,13 +222,6 @@ fn compare(truth: &Truth, snapshot: &Snapshot) -> (String, String, Option<String
     )
 }
 
-const fn word(verdict: provoke::Verdict) -> &'static str {
-    match verdict {
-        provoke::Verdict::Freed => Verdict::Freed.name(),
-        provoke::Verdict::FutilePinned => Verdict::FutilePinned.name(),
-        provoke::Verdict::FutileReferenced => Verdict::FutileReferenced.name(),
-        provoke::Verdict::Writeback => Verdict::Writeback.name(),
-        provoke::Verdict::Kept => Verdict::Kept.name(),
-        provoke::Verdict::Restored => Verdict::Restored.name(),
-    }
+fn word(verdict: ExpectedVerdict) -> &'static str {
+    Verdict::from(verdict).name()
 }

@@ -1,4 +1,4 @@
-//! The terminal, taken over for the dashboard and given back however it ends.
+//! The terminal: taken over for the dashboard, and restored however the dashboard ends.
 
 use std::{
     io::{self, Stdout, stdin, stdout},
@@ -22,33 +22,33 @@ use signal_hook::{
     iterator::Signals,
 };
 
-/// How long a signal waits for the dashboard to leave by itself.
+/// The time that the dashboard has to leave by itself after a signal.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Whether the terminal is taken over right now.
+/// Whether the terminal is taken over.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// Gives the terminal back; more than once does no harm.
+/// Restores the terminal; repeated calls do nothing.
 fn restore() {
     if TAKEN.swap(false, Ordering::SeqCst) {
-        // A terminal that is gone can't be restored, and needn't be.
+        // Errors mean that the terminal is gone: there is nothing to restore.
         let _ = disable_raw_mode();
         let _ = execute!(stdout(), LeaveAlternateScreen, cursor::Show);
     }
 }
 
-/// The terminal while it is taken over.
+/// The terminal while the dashboard has it.
 pub(super) struct Screen {
-    /// To draw on.
+    /// The terminal to draw on.
     pub(super) terminal: Terminal<CrosstermBackend<Stdout>>,
-    /// Whether what is to be seen has changed since it was drawn.
+    /// Whether the screen has changed since it was drawn.
     pub(super) changed: bool,
     ended: Arc<AtomicBool>,
 }
 
 impl Screen {
-    /// Takes the terminal over. A panic gives it back before it is told, and a signal that would
-    /// end the process only says so.
+    /// Takes the terminal over. A panic restores it before the message is printed. A signal that
+    /// would end the process sets [`Screen::ended`] instead.
     pub(super) fn take() -> io::Result<Self> {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
@@ -66,8 +66,8 @@ impl Screen {
             .spawn(move || {
                 if signals.forever().next().is_some() {
                     flag.store(true, Ordering::SeqCst);
-                    // A terminal that goes at the wrong moment leaves crossterm reading it for
-                    // ever. The probes go with the process.
+                    // crossterm reads for ever from a terminal that disappears at the wrong
+                    // moment. The kernel removes the probes with the process.
                     thread::sleep(GRACE);
                     restore();
                     std::process::exit(0);
@@ -92,9 +92,9 @@ impl Screen {
         }
     }
 
-    /// Waits until something was typed, resized or signalled, but no longer than `patience`;
-    /// says whether to read an event. An error says that the terminal is gone: crossterm, asked
-    /// for an event then, would read nothing for ever.
+    /// Waits for a key, a resize or a signal, but no longer than `patience`, and returns whether
+    /// there is an event to read. An error means that the terminal is gone: crossterm would read
+    /// from it for ever.
     pub(super) fn wait(&self, patience: Duration) -> io::Result<bool> {
         if crossterm::event::poll(Duration::ZERO)? {
             return Ok(true);
@@ -103,7 +103,7 @@ impl Screen {
         let mut fds = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
         let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
         match poll(&mut fds, patience) {
-            // A resize is a signal.
+            // A resize interrupts as a signal.
             Err(nix::errno::Errno::EINTR) => crossterm::event::poll(Duration::ZERO),
             Err(error) => Err(error.into()),
             Ok(_) => {
@@ -116,7 +116,7 @@ impl Screen {
         }
     }
 
-    /// Whether a signal asked for the end.
+    /// Whether a signal ended the dashboard.
     pub(super) fn ended(&self) -> bool {
         self.ended.load(Ordering::SeqCst)
     }

@@ -7,42 +7,43 @@ use aya::{
     programs::{Program, ProgramError},
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use probe_ebpf::Hook;
+use probe_ebpf::{Hook, hooks::Target};
 use zerocopy::IntoBytes;
 
 use super::{
-    layout::Facts,
+    layout::ResolvedLayout,
     maps::ReadError,
-    plan::{AttachMode, Plan, Target},
+    plan::{AttachMode, Plan},
     privileges,
 };
 use crate::snapshot::{Attach, HookState, HookStatus};
 
-/// The kernel side, as `cargo xtask build` made it.
+/// The kernel side, built by `cargo xtask build`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("PINSCOPE_EBPF_OBJECT"));
 
-/// Lines of the verifier's log shown at debug level.
+/// The number of lines of the verifier's log shown at debug level.
 const VERIFIER_LINES: usize = 40;
 
-/// Why nothing could be attached.
+/// Reasons why nothing could be attached.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
-    /// This machine, or these privileges, don't allow it: exit status 77.
+    /// This machine or the privileges don't allow it: exit status 77.
     #[error("{reason}\n  remedy: {remedy}")]
     CannotRun {
-        /// A plain sentence.
+        /// The reason in a plain sentence.
         reason: String,
-        /// What to do about it.
+        /// What the user can do.
         remedy: String,
     },
-    /// It should have worked: exit status 1.
+    /// The attach should have worked: exit status 1.
     #[error("{0}")]
     Failed(String),
-    /// The maps can't be read.
+    /// A map can't be read.
     #[error(transparent)]
     Read(#[from] ReadError),
 }
 
+/// Makes an [`AttachError::CannotRun`].
 pub(super) fn cannot(reason: impl Into<String>, remedy: impl Into<String>) -> AttachError {
     AttachError::CannotRun {
         reason: reason.into(),
@@ -50,6 +51,7 @@ pub(super) fn cannot(reason: impl Into<String>, remedy: impl Into<String>) -> At
     }
 }
 
+/// Checks what the kernel would refuse later with a less helpful error.
 pub(super) fn check_privileges() -> Result<(), AttachError> {
     let lacking: Vec<&privileges::Need> = privileges::NEEDS
         .iter()
@@ -80,11 +82,10 @@ pub(super) fn check_privileges() -> Result<(), AttachError> {
     Ok(())
 }
 
-/// A loader that doesn't know the kernel's types: no relocation needs them, as offsets are given
-/// as data.
+/// Returns a loader without the kernel's types: no relocation needs them, as offsets are data.
 ///
-/// `EbpfLoader::new` reads and parses them all the same, 15 MiB and a quarter of the time to
-/// attach, before it can be told not to. While no file can be opened, it goes without.
+/// `EbpfLoader::new` always reads and parses the types, 15 MiB and a quarter of the time to
+/// attach, before an option can prevent it. While it can't open a file, it goes on without them.
 fn loader<'a>() -> EbpfLoader<'a> {
     let limit = getrlimit(Resource::RLIMIT_NOFILE).ok();
     if let Some((_, hard)) = limit {
@@ -98,9 +99,10 @@ fn loader<'a>() -> EbpfLoader<'a> {
     loader
 }
 
-pub(super) fn load(facts: &Facts) -> Result<Ebpf, AttachError> {
+/// Creates the maps and prepares the programs.
+pub(super) fn load(layout: &ResolvedLayout) -> Result<Ebpf, AttachError> {
     loader()
-        .override_global("FACTS", facts.kernel.as_bytes(), true)
+        .override_global("LAYOUT", layout.kernel.as_bytes(), true)
         .load(OBJECT)
         .map_err(|e| {
             let text = chain(&e);
@@ -110,38 +112,39 @@ pub(super) fn load(facts: &Facts) -> Result<Ebpf, AttachError> {
                     "see `pinscope doctor`: a container's seccomp profile, lockdown or RLIMIT_MEMLOCK may forbid it",
                 )
             } else if text.contains("Function not implemented") {
-                cannot("this kernel has no bpf(2)", "run a kernel with CONFIG_BPF_SYSCALL=y")
+                cannot("this kernel has no bpf(2) system call", "run a kernel with CONFIG_BPF_SYSCALL=y")
             } else {
                 AttachError::Failed(format!("cannot create the BPF maps: {text}"))
             }
         })
 }
 
-/// One hook and the programs that serve it.
+/// A hook, its status and its attached programs.
 pub(super) struct Hooked {
-    /// Which.
+    /// The hook.
     pub(super) hook: Hook,
-    /// How it stands; hits and misses are filled in later.
+    /// The status, without hits and misses.
     pub(super) status: HookStatus,
-    /// Its programs in the object; none unless it is active.
+    /// The attached programs; none unless the hook is active.
     pub(super) programs: &'static [&'static str],
 }
 
 impl Hooked {
-    /// Whether it is attached.
+    /// Whether the hook is attached.
     pub(super) fn active(&self) -> bool {
         self.status.state == HookState::Active
     }
 }
 
-/// How an attempt to attach everything went.
+/// The outcome of an attempt to attach everything.
 pub(super) enum Attempt {
-    /// All that was to be attached is.
+    /// Everything that the plan attaches is attached.
     Attached(Vec<Hooked>),
-    /// This hook should have worked, and why it didn't.
+    /// This hook should have attached, and why it didn't.
     Failed(Hook, String),
 }
 
+/// Attaches every hook of the plans, except those that `failed` before.
 pub(super) fn attach_all(
     ebpf: &mut Ebpf,
     plans: &[Plan],
@@ -151,7 +154,7 @@ pub(super) fn attach_all(
 ) -> Result<Attempt, AttachError> {
     let mut hooks = Vec::new();
     for plan in plans {
-        let hook = plan.definition.hook;
+        let hook = plan.hook;
         let mut status = HookStatus {
             name: hook.name().into(),
             symbol: plan.symbol.clone(),
@@ -195,32 +198,34 @@ fn attach_one(
     mode: AttachMode,
     btf: Option<&Btf>,
 ) -> Result<AttachedAs, String> {
-    let definition = &plan.definition;
-    if definition.target == Target::Tracepoint {
-        attach_programs(ebpf, definition.fentry, &plan.symbol, None)?;
-        return Ok((Attach::RawTracepoint, definition.fentry, None));
-    }
+    let (kprobe, fentry) = match plan.hook.entry().target {
+        Target::Function { kprobe, fentry } => (kprobe, fentry),
+        Target::Tracepoint { programs } => {
+            attach_programs(ebpf, programs, &plan.symbol, None)?;
+            return Ok((Attach::RawTracepoint, programs, None));
+        }
+    };
     let mut reason = None;
     if mode != AttachMode::Kprobe {
         let outcome = match btf {
-            Some(btf) => attach_programs(ebpf, definition.fentry, &plan.symbol, Some(btf)),
-            None => Err("the kernel's BTF can't be read".to_owned()),
+            Some(btf) => attach_programs(ebpf, fentry, &plan.symbol, Some(btf)),
+            None => Err("the kernel's BTF cannot be read".to_owned()),
         };
         match outcome {
-            Ok(()) => return Ok((Attach::Fentry, definition.fentry, None)),
+            Ok(()) => return Ok((Attach::Fentry, fentry, None)),
             Err(why) if mode == AttachMode::Fentry => return Err(why),
             Err(why) => reason = Some(format!("by kprobe, because fentry failed: {why}")),
         }
     }
-    attach_programs(ebpf, definition.kprobe, &plan.symbol, None).map_err(|why| {
+    attach_programs(ebpf, kprobe, &plan.symbol, None).map_err(|why| {
         reason
             .take()
             .map_or_else(|| why.clone(), |fentry| format!("{why}; {fentry}"))
     })?;
-    Ok((Attach::Kprobe, definition.kprobe, reason))
+    Ok((Attach::Kprobe, kprobe, reason))
 }
 
-/// Attaches all of `names` or none.
+/// Attaches all programs of `names`, or none.
 fn attach_programs(
     ebpf: &mut Ebpf,
     names: &'static [&'static str],
@@ -271,8 +276,9 @@ fn attach_program(
     Ok(())
 }
 
+/// Detaches and unloads a program.
 pub(super) fn unload(program: &mut Program) {
-    // A program that isn't loaded says so, which is what is wanted.
+    // The error of a program that isn't loaded is no problem: unloaded is what is wanted.
     let _ = match program {
         Program::KProbe(p) => p.unload(),
         Program::FEntry(p) => p.unload(),
@@ -282,14 +288,14 @@ pub(super) fn unload(program: &mut Program) {
     };
 }
 
-/// One line of why; the verifier's log, which is long, only where logging asks for it.
+/// Explains a failure in one line. The verifier's log, which is long, goes to the debug log.
 fn explain(name: &str, error: &ProgramError) -> String {
     if let ProgramError::LoadError {
         io_error,
         verifier_log,
     } = error
     {
-        // The end says what was refused; the whole log may be megabytes.
+        // The end has what was refused; the whole log may have megabytes.
         let log = verifier_log.to_string();
         let lines: Vec<&str> = log.lines().collect();
         let tail = lines[lines.len().saturating_sub(VERIFIER_LINES)..].join("\n");
@@ -299,6 +305,7 @@ fn explain(name: &str, error: &ProgramError) -> String {
     chain(error)
 }
 
+/// Joins an error and its causes to one line.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

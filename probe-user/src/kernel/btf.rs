@@ -1,11 +1,11 @@
 //! Looks up types in a kernel's BTF by name: just what [`super::layout`] needs.
 //!
-//! The format is that of Documentation/bpf/btf.rst. One pass over the types notes where the
-//! wanted names are; nothing else is kept, so that it takes milliseconds and no memory beside
-//! the file's own bytes. (The libraries that read BTF keep every type and string of the kernel,
-//! some forty MiB, keep their look-ups to themselves, or may not be linked statically into a
-//! program under this licence.) Every offset in the file is checked: a damaged one yields an
-//! error or a name that isn't found, never a panic.
+//! The format is described in Documentation/bpf/btf.rst. One pass over the types notes where the
+//! wanted names are and keeps nothing else, which takes milliseconds and no memory beyond the
+//! file's own bytes. (The libraries that read BTF keep every type and string of the kernel, some
+//! 40 MiB, or keep their lookups private, or may not be linked statically into a program under
+//! this licence.) Every offset in the file is checked: a damaged file yields an error or a name
+//! that isn't found, never a panic.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -31,7 +31,7 @@ const KIND_TYPE_TAG: u32 = 18;
 const KIND_ENUM64: u32 = 19;
 /// The highest kind known.
 const KIND_MAX: u32 = KIND_ENUM64;
-/// Anonymous members and qualifiers nested in each other, at most.
+/// The nesting depth of anonymous members and qualifiers, at most.
 const MAX_DEPTH: u32 = 16;
 
 /// A kernel's BTF.
@@ -39,7 +39,7 @@ const MAX_DEPTH: u32 = 16;
 pub struct Btf<'a> {
     bytes: &'a [u8],
     strings: usize,
-    /// Where each type begins; the first is the type with id 1.
+    /// The offset of each type; the first is the type with id 1.
     types: Vec<u32>,
     /// The ids of the types of each wanted name.
     named: HashMap<String, Vec<u32>>,
@@ -48,23 +48,23 @@ pub struct Btf<'a> {
 struct Type {
     kind: u32,
     vlen: usize,
-    /// Bit-fields tell their offset in 24 bits, and their size in the rest.
+    /// Whether members have their offset in 24 bits and a bit-field's size in the rest.
     kind_flag: bool,
-    /// `size` or `type`, by kind.
+    /// `size` or `type`, depending on the kind.
     size_or_type: u32,
-    /// Where what follows the type begins.
+    /// The offset of what follows the type.
     rest: usize,
 }
 
 impl<'a> Btf<'a> {
-    /// Reads BTF and notes where the types of these names are.
+    /// Parses BTF and notes the types of the wanted names.
     ///
     /// # Errors
-    /// In words, when it isn't BTF, or is cut off or damaged.
+    /// When the bytes aren't BTF, or are cut off or damaged.
     pub fn parse(bytes: &'a [u8], wanted: &[&str]) -> Result<Self, String> {
         let word = |at: usize| read_u32(bytes, at).ok_or("the header is cut off");
         if bytes.len() < HEADER || u16::from_le_bytes([bytes[0], bytes[1]]) != MAGIC {
-            return Err("it does not begin as little-endian BTF does".into());
+            return Err("it does not begin with the magic number of little-endian BTF".into());
         }
         let header = word(4)? as usize;
         let types = header.saturating_add(word(8)? as usize);
@@ -98,13 +98,14 @@ impl<'a> Btf<'a> {
         Ok(btf)
     }
 
-    /// The offset in bits of a field of a struct or union, looked for in anonymous members too.
+    /// Returns the offset in bits of a field of a struct or union, including fields of anonymous
+    /// members.
     pub fn field(&self, name: &str, field: &str) -> Option<u32> {
         self.of_name(name)
             .find_map(|t| self.member(&t, field.as_bytes(), 0))
     }
 
-    /// The id of the function of this name, static ones included.
+    /// Returns the id of the function of this name, static or not.
     pub fn function(&self, name: &str) -> Option<u32> {
         let ids = self.named.get(name)?;
         ids.iter()
@@ -112,21 +113,21 @@ impl<'a> Btf<'a> {
             .find(|id| self.by_id(*id).is_some_and(|t| t.kind == KIND_FUNC))
     }
 
-    /// Whether the kernel has this tracepoint: each has a typedef for its probes
+    /// Whether the kernel has this tracepoint: every tracepoint has a typedef for its probes
     /// (include/trace/bpf_probe.h: `btf_trace_##call`).
     pub fn has_tracepoint(&self, name: &str) -> bool {
         self.of_name(&tracepoint_type(name))
             .any(|t| t.kind == KIND_TYPEDEF)
     }
 
-    /// The size in bytes of a struct or union.
+    /// Returns the size in bytes of a struct or union.
     pub fn size_of(&self, name: &str) -> Option<u32> {
         self.of_name(name)
             .find(|t| matches!(t.kind, KIND_STRUCT | KIND_UNION))
             .map(|t| t.size_or_type)
     }
 
-    /// The value that an enum gives a name.
+    /// Returns the value of an enum's name.
     pub fn enum_value(&self, name: &str, value: &str) -> Option<u32> {
         self.of_name(name)
             .filter(|t| t.kind == KIND_ENUM)
@@ -188,7 +189,7 @@ impl<'a> Btf<'a> {
         }
     }
 
-    /// The string whose offset stands at `at`; empty where there is none.
+    /// Returns the string whose offset is at `at`; empty if there is none.
     fn name_at(&self, at: usize) -> &[u8] {
         let text = read_u32(self.bytes, at)
             .and_then(|offset| self.strings.checked_add(offset as usize))
@@ -198,7 +199,7 @@ impl<'a> Btf<'a> {
         &text[..end]
     }
 
-    /// Whether the string whose offset stands at `at` is `name`.
+    /// Whether the string whose offset is at `at` is `name`.
     fn name_is(&self, at: usize, name: &[u8]) -> bool {
         let Some(offset) = read_u32(self.bytes, at) else {
             return false;
@@ -212,8 +213,8 @@ impl<'a> Btf<'a> {
     }
 }
 
-/// BTF with nothing but these functions, by name and id, and placeholders in between: what a
-/// loader needs to find their ids, at a tenth of the memory that all of the kernel's types take.
+/// Makes BTF with only these functions, by name and id, and placeholders in between: what a loader
+/// needs to find their ids, at a tenth of the memory of all the kernel's types.
 pub fn sparse(functions: &BTreeMap<String, u32>) -> Vec<u8> {
     const FWD: u32 = 7 << 24;
     let by_id: BTreeMap<u32, &str> = functions.iter().map(|(n, id)| (*id, n.as_str())).collect();
@@ -246,12 +247,12 @@ pub fn sparse(functions: &BTreeMap<String, u32>) -> Vec<u8> {
     bytes
 }
 
-/// The name to ask for, for [`Btf::has_tracepoint`].
+/// Returns the name that [`Btf::parse`] must be given for [`Btf::has_tracepoint`].
 pub fn tracepoint_type(tracepoint: &str) -> String {
     format!("btf_trace_{tracepoint}")
 }
 
-/// The bytes behind a `struct btf_type`.
+/// Returns the number of bytes that follow a `struct btf_type`.
 fn tail(kind: u32, vlen: usize) -> usize {
     match kind {
         KIND_INT | KIND_VAR | KIND_DECL_TAG => 4,
@@ -280,7 +281,7 @@ mod tests {
         let btf = Btf::parse(&bytes, &["f", "longer"]).unwrap();
         assert_eq!(btf.function("f"), Some(3));
         assert_eq!(btf.function("longer"), Some(70_000));
-        // The loader that it is made for reads it too.
+        // The loader that it is made for can parse it too.
         let theirs = aya::Btf::parse(&bytes, aya::Endianness::Little);
         assert!(theirs.is_ok(), "{theirs:?}");
         assert_eq!(sparse(&BTreeMap::new()).len(), HEADER + 1);
@@ -349,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_btf_is_refused() {
+    fn what_is_not_btf_is_refused() {
         assert!(Btf::parse(&[], &WANTED).is_err());
         assert!(Btf::parse(b"not BTF, and long enough for a header", &WANTED).is_err());
         let whole = sample();

@@ -1,7 +1,7 @@
 //! Names of cgroups by their id.
 //!
 //! A cgroup's id in the v2 hierarchy is the inode number of its directory, so a walk over the
-//! mounted hierarchy names them all. A cgroup that is gone keeps the name it was seen under.
+//! mounted hierarchy finds the name of every cgroup. A cgroup that is gone keeps its last name.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Directories looked at in one walk, at most: a host with more names the first ones.
+/// The number of directories read in one walk, at most: on a host with more, only the first ones
+/// get names.
 const MAX_DIRECTORIES: usize = 100_000;
 
 /// Ids and paths seen so far.
@@ -21,7 +22,7 @@ pub struct Cgroups {
 }
 
 impl Cgroups {
-    /// Finds where the v2 hierarchy is mounted.
+    /// Finds the mount of the v2 hierarchy.
     pub fn new() -> Self {
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
         Self {
@@ -30,8 +31,8 @@ impl Cgroups {
         }
     }
 
-    /// The path of the cgroup below the mount, `/` for its root; `id:N` if it can't be found;
-    /// `None` for the id 0, which stands for unknown.
+    /// Returns the path of the cgroup below the mount, `/` for its root; `id:N` if it can't be
+    /// found; `None` for the id 0, which means unknown.
     pub fn name(&mut self, id: u64) -> Option<String> {
         if id == 0 {
             return None;
@@ -43,21 +44,21 @@ impl Cgroups {
         Some(name.clone())
     }
 
-    /// Whether no directory has this name any more.
+    /// Whether the directory of this name no longer exists.
     pub fn is_gone(&self, name: &str) -> bool {
         let below = name.trim_start_matches('/');
         let mount = self.mount.as_ref();
         mount.is_some_and(|mount| !mount.join(below).is_dir())
     }
 
-    /// Looks for those of these ids that have no name yet, while their directories are there.
+    /// Finds the names of those ids that have none yet, while their directories exist.
     pub fn learn(&mut self, ids: impl IntoIterator<Item = u64>) {
         for id in ids {
             self.name(id);
         }
     }
 
-    /// Looks at every directory now, so that those that go later are known.
+    /// Learns the name of every cgroup that exists now, so that one that goes later is known.
     pub fn walk(&mut self) {
         let Some(mount) = &self.mount else { return };
         let mut queue = vec![mount.clone()];
@@ -70,7 +71,7 @@ impl Cgroups {
             if let Ok(meta) = fs::metadata(&dir) {
                 let below = dir.strip_prefix(mount).unwrap_or(Path::new(""));
                 let name = format!("/{}", below.display());
-                // An id that had no directory yet may have one now.
+                // An id that had no directory before may have one now.
                 self.names.insert(meta.ino(), name);
             }
             let Ok(entries) = fs::read_dir(&dir) else {
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_ids_are_told_as_such() {
+    fn unknown_ids_get_a_name_from_their_number() {
         let mut none = Cgroups {
             mount: None,
             names: HashMap::new(),

@@ -1,4 +1,4 @@
-//! Single futile unmaps from the ring buffer.
+//! Individual futile unmaps from the ring buffer.
 
 use aya::maps::{MapData, RingBuf};
 use probe_ebpf::{Memory, Reclaimer, Verdict, maps};
@@ -6,8 +6,8 @@ use zerocopy::FromBytes;
 
 use super::maps::text;
 
-/// Takes the events that have come since the last call, at most `limit` of them, so that a
-/// flood can't keep the caller. Malformed ones, which would be a defect, are left out.
+/// Takes the events that have arrived since the last call, at most `limit`, so that a flood can't
+/// hold up the caller. Malformed events, which would be a bug, are left out.
 pub fn take(ring: &mut RingBuf<MapData>, limit: usize) -> Vec<maps::Event> {
     let mut events = Vec::new();
     while events.len() < limit {
@@ -19,7 +19,7 @@ pub fn take(ring: &mut RingBuf<MapData>, limit: usize) -> Vec<maps::Event> {
     events
 }
 
-/// Words in place of the numbers; the victim's name is the caller's to add.
+/// Decodes an event. The caller adds the victim.
 pub(super) fn decode(e: &maps::Event, attached_at: u64, notifier: bool) -> crate::snapshot::Event {
     let verdict = Verdict::ALL
         .get(e.verdict as usize)

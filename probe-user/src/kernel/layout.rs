@@ -1,8 +1,8 @@
-//! Resolves [`KernelFacts`] from the running kernel's BTF.
+//! Resolves [`KernelLayout`] from the running kernel's BTF.
 //!
-//! Nothing is guessed from a version: every offset, bit and enum value is looked up by name,
-//! by the names the field had over the years. What isn't there is `ABSENT` and named in
-//! [`Facts::missing`].
+//! Nothing is guessed from a version: every offset, bit and enum value is looked up by the names
+//! that the field had over the years. A field that the kernel lacks is `ABSENT` and listed in
+//! [`ResolvedLayout::missing`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,55 +10,53 @@ use std::{
 };
 
 use probe_ebpf::{
-    Hook, KernelFacts,
-    facts::{ABSENT, LargeMapcount},
+    Hook, KernelLayout,
+    hooks::Target,
+    layout::{ABSENT, LargeMapcount},
 };
 
-use super::{
-    btf::{Btf, tracepoint_type},
-    plan::{self, Target},
-};
+use super::btf::{Btf, tracepoint_type};
 
 /// Where a kernel with CONFIG_DEBUG_INFO_BTF shows its types.
 pub const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
 
-/// Why the facts couldn't be had.
+/// Reasons why the layout couldn't be resolved.
 #[derive(Debug, thiserror::Error)]
-pub enum FactsError {
+pub enum LayoutError {
     /// The file can't be read.
     #[error("cannot read {path}: {source}")]
     Read {
-        /// Which file.
+        /// The file.
         path: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// It isn't BTF that can be understood.
-    #[error("cannot understand the BTF in {path}: {reason}")]
+    /// The file's content isn't valid BTF.
+    #[error("cannot parse the BTF in {path}: {reason}")]
     Parse {
-        /// Which file.
+        /// The file.
         path: String,
-        /// Why.
+        /// The cause.
         reason: String,
     },
 }
 
-/// The facts, and what couldn't be found.
+/// The layout of a kernel, and what it lacks.
 #[derive(Clone, Debug)]
-pub struct Facts {
-    /// What the programs get; `hooks` and the user's wishes are still to be filled in.
-    pub kernel: KernelFacts,
-    /// `type.field` that this kernel lacks, with the hook that can't do its work without it;
-    /// `None` for what is merely a lesser answer.
+pub struct ResolvedLayout {
+    /// What the programs get; `hooks` and the options are filled in later.
+    pub kernel: KernelLayout,
+    /// Each `type.field` that the kernel lacks, with the hook that can't work without it; `None`
+    /// if only an answer is weaker without it.
     pub missing: Vec<(String, Option<Hook>)>,
-    /// The functions and tracepoints that this kernel has, of those that are asked for.
+    /// Those of the wanted functions and tracepoints that the kernel has.
     pub present: BTreeSet<String>,
     /// The BTF ids of those functions.
     pub functions: BTreeMap<String, u32>,
 }
 
-impl Facts {
-    /// The first thing missing that `hook` can't do without.
+impl ResolvedLayout {
+    /// Returns the first missing field that `hook` can't work without.
     pub fn lacks(&self, hook: Hook) -> Option<&str> {
         self.missing
             .iter()
@@ -66,52 +64,56 @@ impl Facts {
             .map(|(name, _)| name.as_str())
     }
 
-    /// Resolves those of a kernel from its raw BTF, which came from `path`. `functions` are
-    /// asked for beside those of the hooks.
+    /// Resolves the layout from a kernel's raw BTF, which was read from `path`. `functions` are
+    /// wanted in addition to those of the hooks.
     ///
     /// # Errors
-    /// When it can't be understood.
-    pub fn resolve(path: &str, bytes: &[u8], functions: &[&str]) -> Result<Facts, FactsError> {
-        let targets: Vec<(&str, Target)> = plan::DEFINITIONS
+    /// When the BTF can't be parsed.
+    pub fn resolve(
+        path: &str,
+        bytes: &[u8],
+        functions: &[&str],
+    ) -> Result<ResolvedLayout, LayoutError> {
+        let hooks = Hook::ALL.map(Hook::entry);
+        let mut functions = functions.to_vec();
+        let mut tracepoints = Vec::new();
+        for entry in hooks {
+            match entry.target {
+                Target::Function { .. } => functions.extend(entry.symbols),
+                Target::Tracepoint { .. } => tracepoints.extend(entry.symbols.iter().copied()),
+            }
+        }
+        let tracepoint_types: Vec<String> =
+            tracepoints.iter().map(|t| tracepoint_type(t)).collect();
+        let types: Vec<&str> = functions
             .iter()
-            .flat_map(|d| d.names.iter().map(|name| (*name, d.target)))
-            .chain(functions.iter().map(|f| (*f, Target::Function)))
+            .copied()
+            .chain(tracepoint_types.iter().map(String::as_str))
+            .chain(TYPES)
             .collect();
-        let types: Vec<String> = targets
-            .iter()
-            .map(|(name, target)| match target {
-                Target::Function => (*name).to_owned(),
-                Target::Tracepoint => tracepoint_type(name),
-            })
-            .chain(TYPES.map(str::to_owned))
-            .collect();
-        let types: Vec<&str> = types.iter().map(String::as_str).collect();
-        let btf = Btf::parse(bytes, &types).map_err(|reason| FactsError::Parse {
+        let btf = Btf::parse(bytes, &types).map_err(|reason| LayoutError::Parse {
             path: path.to_owned(),
             reason,
         })?;
-        let functions: BTreeMap<String, u32> = targets
+        let functions: BTreeMap<String, u32> = functions
             .iter()
-            .filter(|(_, target)| *target == Target::Function)
-            .filter_map(|(name, _)| Some(((*name).to_owned(), btf.function(name)?)))
+            .filter_map(|name| Some(((*name).to_owned(), btf.function(name)?)))
             .collect();
-        let present = targets
-            .iter()
-            .filter(|(name, target)| match target {
-                Target::Function => functions.contains_key(*name),
-                Target::Tracepoint => btf.has_tracepoint(name),
-            })
-            .map(|(name, _)| (*name).to_owned())
+        tracepoints.retain(|name| btf.has_tracepoint(name));
+        let present = tracepoints
+            .into_iter()
+            .map(str::to_owned)
+            .chain(functions.keys().cloned())
             .collect();
-        let facts = Resolver {
+        let layout = Resolver {
             btf: &btf,
             missing: Vec::new(),
         }
         .resolve();
-        Ok(Facts {
+        Ok(ResolvedLayout {
             present,
             functions,
-            ..facts
+            ..layout
         })
     }
 }
@@ -119,15 +121,15 @@ impl Facts {
 /// Reads the running kernel's raw BTF: some MiB.
 ///
 /// # Errors
-/// Where the kernel shows none.
-pub fn running_kernel() -> Result<Vec<u8>, FactsError> {
-    fs::read(VMLINUX_BTF).map_err(|source| FactsError::Read {
+/// When the kernel has none, or it can't be read.
+pub fn running_kernel() -> Result<Vec<u8>, LayoutError> {
+    fs::read(VMLINUX_BTF).map_err(|source| LayoutError::Read {
         path: VMLINUX_BTF.to_owned(),
         source,
     })
 }
 
-/// The types that are looked into.
+/// The types whose fields and values are looked up.
 const TYPES: [&str; 15] = [
     "folio",
     "page",
@@ -152,15 +154,15 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    fn resolve(mut self) -> Facts {
-        let mut k = KernelFacts::UNKNOWN;
+    fn resolve(mut self) -> ResolvedLayout {
+        let mut k = KernelLayout::UNKNOWN;
         self.folio(&mut k);
         self.flags(&mut k);
         self.processes(&mut k);
         self.reclaim(&mut k);
         self.notifiers(&mut k);
         k.follow_folios = 1;
-        Facts {
+        ResolvedLayout {
             kernel: k,
             missing: self.missing,
             present: BTreeSet::new(),
@@ -168,7 +170,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn folio(&mut self, k: &mut KernelFacts) {
+    fn folio(&mut self, k: &mut KernelLayout) {
         let unmap = Some(Hook::Unmap);
         k.page_size_of = self.btf.size_of("page").unwrap_or(64);
         for (slot, field) in [
@@ -217,7 +219,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn flags(&mut self, k: &mut KernelFacts) {
+    fn flags(&mut self, k: &mut KernelLayout) {
         let bit = |this: &mut Self, name: &str, hook| match this.btf.enum_value("pageflags", name) {
             Some(bit) if bit < 64 => 1 << bit,
             _ => {
@@ -250,7 +252,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn processes(&mut self, k: &mut KernelFacts) {
+    fn processes(&mut self, k: &mut KernelLayout) {
         let one = Some(Hook::UnmapOne);
         k.vma_mm = self.first(&[("vm_area_struct", "vm_mm", 0)], one);
         // Without CONFIG_MEMCG an mm has no owner, and a victim no name.
@@ -265,18 +267,18 @@ impl Resolver<'_> {
         k.kernfs_id = self.first(&[("kernfs_node", "id", 0)], None);
     }
 
-    fn reclaim(&mut self, k: &mut KernelFacts) {
+    fn reclaim(&mut self, k: &mut KernelLayout) {
         let shrink = Some(Hook::ShrinkList);
         k.sc_target_memcg = self.first(&[("scan_control", "target_mem_cgroup", 0)], shrink);
         k.sc_nr_to_reclaim = self.first(&[("scan_control", "nr_to_reclaim", 0)], shrink);
-        // A bit-field, from 5.19 on: before, there is no memory.reclaim to be told apart.
+        // A bit-field, from 5.19 on: older kernels have no memory.reclaim to distinguish.
         if let Some(bits) = self.btf.field("scan_control", "proactive") {
             k.sc_proactive = bits / 8;
             k.sc_proactive_mask = 1 << (bits % 8);
         }
     }
 
-    fn notifiers(&mut self, k: &mut KernelFacts) {
+    fn notifiers(&mut self, k: &mut KernelLayout) {
         let start = Some(Hook::NotifierStart);
         k.range_mm = self.first(&[("mmu_notifier_range", "mm", 0)], start);
         for (slot, name, field) in [
@@ -308,7 +310,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// The offset in bytes of the first of these fields that exists, plus the number beside it.
+    /// Returns the offset in bytes of the first of these fields that exists, plus its number.
     fn first(&mut self, candidates: &[(&str, &str, u32)], hook: Option<Hook>) -> u32 {
         for (name, field, plus) in candidates {
             if let Some(bits) = self.btf.field(name, field) {
@@ -327,22 +329,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_btf_is_told_so() {
-        let err = Facts::resolve("here", b"not BTF at all", &[])
+    fn what_is_not_btf_is_refused() {
+        let err = ResolvedLayout::resolve("here", b"not BTF at all", &[])
             .unwrap_err()
             .to_string();
-        assert!(err.contains("cannot understand the BTF in here"), "{err}");
+        assert!(err.contains("cannot parse the BTF in here"), "{err}");
     }
 
-    /// The machine that runs the tests may have any kernel; whatever it has must be plausible.
+    /// The machine that runs the tests may have any kernel, whose layout must be plausible.
     #[test]
     fn the_running_kernel_is_plausible() {
         if fs::metadata(VMLINUX_BTF).is_err() {
             return;
         }
-        let facts = Facts::resolve(VMLINUX_BTF, &running_kernel().unwrap(), &[]).unwrap();
-        let k = facts.kernel;
-        assert_eq!(facts.lacks(Hook::Unmap), None);
+        let layout = ResolvedLayout::resolve(VMLINUX_BTF, &running_kernel().unwrap(), &[]).unwrap();
+        let k = layout.kernel;
+        assert_eq!(layout.lacks(Hook::Unmap), None);
         assert_eq!(k.page_size_of, 64);
         assert_eq!(k.folio_refcount, k.folio_mapcount + 4);
         assert_eq!(k.ttu_required.count_ones(), 1);

@@ -1,4 +1,4 @@
-//! Reads the maps and decodes what they hold.
+//! Reads and decodes the maps.
 
 use std::collections::BTreeMap;
 
@@ -17,23 +17,23 @@ use zerocopy::FromBytes;
 
 use crate::snapshot::{Counts, Histogram, LostCounts};
 
-/// Why a map couldn't be read.
+/// Reasons why a map couldn't be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The kernel refused.
     #[error("cannot read the map {map}: {source}")]
     Map {
-        /// Which map.
+        /// The map.
         map: &'static str,
-        /// Why.
+        /// The cause.
         source: MapError,
     },
-    /// The object and this program don't belong together.
+    /// The object and this program come from different builds.
     #[error("the map {0} is missing from the programs' object: build both sides together")]
     Missing(&'static str),
 }
 
-/// Text from a NUL-padded field.
+/// Returns the text of a NUL-padded field.
 pub(super) fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
@@ -42,7 +42,7 @@ pub(super) fn text(bytes: &[u8]) -> String {
 /// The histograms as they were last read.
 #[derive(Default)]
 pub(super) struct Histograms {
-    /// After so many unmaps.
+    /// The number of unmaps at that time.
     at: Option<u64>,
     times: BTreeMap<Verdict, (Histogram, Histogram)>,
     excess: Histogram,
@@ -54,15 +54,15 @@ pub(super) struct Counted {
     pub(super) groups: BTreeMap<GroupKey, GroupCounts>,
     pub(super) victims: BTreeMap<VictimKey, Victim>,
     pub(super) subscribers: BTreeMap<u64, Subscriber>,
-    /// `try_to_unmap` and its notifier calls, in ns, by verdict.
+    /// Time in `try_to_unmap` and in its notifier calls, in ns, by verdict.
     pub(super) times: BTreeMap<Verdict, (Histogram, Histogram)>,
     pub(super) excess: Histogram,
     pub(super) per_folio: Histogram,
-    /// By [`Hook`].
+    /// Entries and returns by [`Hook`].
     pub(super) hits: [HookHits; Hook::COUNT],
 }
 
-/// Typed access to the maps by way of byte arrays, whose layout the contract asserts.
+/// Typed access to the maps through byte arrays, whose sizes [`probe_ebpf::maps`] asserts.
 pub(super) struct Maps<'a>(pub(super) &'a Ebpf);
 
 impl Maps<'_> {
@@ -82,7 +82,7 @@ impl Maps<'_> {
         let mut entries = Vec::new();
         for key in hash.keys() {
             let key = key.map_err(|source| ReadError::Map { map, source })?;
-            // Gone between the key and the value is no error.
+            // An entry may be removed between the reads of its key and its value.
             let Ok(value) = hash.get(&key, 0) else {
                 continue;
             };
@@ -185,15 +185,15 @@ impl Maps<'_> {
         Ok(all)
     }
 
-    /// How often a folio was unmapped in vain, as far as it is still followed.
-    pub(super) fn times_in_vain(&self, folio: u64) -> u64 {
+    /// Returns the number of a folio's futile unmaps; 0 if the folio isn't followed any more.
+    pub(super) fn times_futile(&self, folio: u64) -> u64 {
         let map = self.hash::<8, 8>("FOLIOS").ok();
         map.and_then(|m| m.get(&folio.to_ne_bytes(), 0).ok())
             .map_or(0, u64::from_ne_bytes)
     }
 
-    /// All that the shared maps have counted. Histograms are read only where something was
-    /// unmapped since `last`: they are most of what there is to copy, and a host is mostly idle.
+    /// Reads everything that the shared maps have counted. Histograms, most of the bytes, are read
+    /// only if something was unmapped since `last`: a host is mostly idle.
     pub(super) fn counted(&self, last: &mut Histograms) -> Result<Counted, ReadError> {
         let mut hits = [HookHits::default(); Hook::COUNT];
         for hook in Hook::ALL {
@@ -220,7 +220,7 @@ impl Maps<'_> {
         })
     }
 
-    /// Tasks that are inside reclaim.
+    /// Returns the slots of tasks that are inside reclaim.
     pub(super) fn claimed(&self) -> Result<Vec<u32>, ReadError> {
         Ok(self
             .entries::<u32, u32, 4, 4>("CLAIMS")?
@@ -229,7 +229,7 @@ impl Maps<'_> {
             .collect())
     }
 
-    /// The state of the task in a slot.
+    /// Reads the state of the task in a slot.
     pub(super) fn task(&self, slot: u32) -> Result<TaskState, ReadError> {
         let map = "TASKS";
         let data = self.0.map(map).ok_or(ReadError::Missing(map))?;
@@ -242,14 +242,14 @@ impl Maps<'_> {
     }
 }
 
-/// No process: what the kernel side writes where it doesn't know.
+/// The key that the kernel side writes for an unknown process.
 pub(super) const NOBODY: VictimKey = VictimKey {
     mm: 0,
     tgid: 0,
     pad: 0,
 };
 
-/// One group's counts in user space's words.
+/// Converts one group's counts to user space's type.
 pub(super) fn counts(c: &probe_ebpf::maps::Counts) -> Counts {
     Counts {
         folios: c.folios,
@@ -287,7 +287,7 @@ fn sum<'a>(cpus: impl Iterator<Item = &'a Hist>) -> Histogram {
         .map_or(0, |i| i + 1);
     all.buckets.truncate(used);
     if all.min.is_none() {
-        // The histogram of folios keeps no minimum: its lowest bucket in use is one.
+        // The histogram of folios has no minimum of its own: the lowest bucket in use gives it.
         all.min = all
             .buckets
             .iter()

@@ -1,19 +1,23 @@
-//! The live kernel: what it is made of, the hooks in it, and the maps they fill.
+//! The live kernel: the layout of its structures, the hooks in it, and the maps that they fill.
 //!
-//! [`layout`] reads the running kernel's BTF, [`symbols`] its kallsyms; [`plan`] plans which
-//! program goes where, [`attach`] loads and attaches them, [`probes`] takes snapshots, [`privileges`]
-//! says what this process may do and lets go of what it no longer needs.
+//! [`layout`] reads the running kernel's BTF through [`btf`], [`symbols`] its kallsyms. [`plan`]
+//! decides which hook of the catalogue attaches where, [`attach`] loads and attaches the
+//! programs. [`probes`] is the whole of it, attached: it reads the maps and builds snapshots.
+//! [`checks`], [`host`] and [`privileges`] describe the machine and what this process may do.
 
+mod assemble;
 pub mod attach;
 pub mod btf;
 pub mod cgroups;
+pub mod checks;
 pub mod events;
+pub mod host;
 pub mod layout;
 mod maps;
+mod names;
 pub mod plan;
-pub mod preempt;
 pub mod privileges;
 pub mod probes;
-mod status;
+mod programs;
 pub mod symbols;
 mod unfinished;

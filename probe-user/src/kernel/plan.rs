@@ -1,16 +1,16 @@
-//! Which hooks there are, what they are called on each kernel, and which programs serve them.
+//! Decides what to attach on this kernel: which way, which hooks, and to which symbols.
 
 use std::{collections::BTreeSet, io, str::FromStr};
 
-use probe_ebpf::Hook;
+use probe_ebpf::{Hook, hooks::Target};
 
-use super::{layout::Facts, preempt, privileges, symbols};
+use super::{host, layout::ResolvedLayout, privileges, symbols};
 use crate::snapshot::HookState;
 
 /// How to attach to functions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum AttachMode {
-    /// fentry/fexit where the kernel takes them and they miss nothing, else kprobes.
+    /// fentry/fexit where the kernel supports them and they miss no call, otherwise kprobes.
     #[default]
     Auto,
     /// kprobes and kretprobes only.
@@ -20,13 +20,13 @@ pub enum AttachMode {
 }
 
 impl AttachMode {
-    /// What `auto` comes to on this kernel; see [`super::preempt`].
+    /// Returns what `auto` means on this kernel; see [`host`].
     #[must_use]
     pub fn resolve(self) -> AttachMode {
         match self {
-            // Where kprobes aren't allowed, fentry with misses that are told beats nothing.
+            // Where kprobes aren't allowed, fentry with counted misses is better than nothing.
             AttachMode::Auto
-                if preempt::preempts() != Some(false) && privileges::kprobes_allowed() =>
+                if host::preempts() != Some(false) && privileges::kprobes_allowed() =>
             {
                 AttachMode::Kprobe
             }
@@ -35,28 +35,28 @@ impl AttachMode {
     }
 }
 
-/// What the user wants of one hook: `NAME=off`, `NAME=on` or `NAME=SYMBOL`.
+/// The user's wish for one hook: `NAME=off`, `NAME=on` or `NAME=SYMBOL`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookOverride {
-    /// Which hook.
+    /// The hook.
     pub hook: Hook,
-    /// What is wanted.
+    /// The wish.
     pub wish: Wish,
 }
 
-/// What is wanted of a hook.
+/// What the user wants of a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wish {
-    /// Leave it out.
+    /// Leave the hook out.
     Off,
-    /// Attach it, even where it is left out by default.
+    /// Attach the hook, even if it is left out by default.
     On,
-    /// Attach it to this symbol.
+    /// Attach the hook to this symbol.
     Symbol(String),
 }
 
 impl HookOverride {
-    /// The symbol that it names, if it names one.
+    /// Returns the symbol that the wish names, if it names one.
     pub fn symbol(&self) -> Option<&str> {
         match &self.wish {
             Wish::Symbol(symbol) => Some(symbol),
@@ -69,20 +69,19 @@ impl FromStr for HookOverride {
     type Err = String;
 
     fn from_str(s: &str) -> Result<Self, String> {
-        let names = || Hook::ALL.map(Hook::name).join(", ");
         let (name, value) = s
             .split_once('=')
             .filter(|(_, v)| !v.is_empty())
             .ok_or("expected HOOK=off, HOOK=on or HOOK=SYMBOL")?;
-        let hook = Hook::ALL
-            .into_iter()
-            .find(|h| h.name() == name)
-            .ok_or_else(|| format!("no hook is called {name}; there are {}", names()))?;
+        let hook = Hook::named(name).ok_or_else(|| {
+            let names = Hook::ALL.map(Hook::name).join(", ");
+            format!("no hook is called {name}; the hooks are {names}")
+        })?;
         if !value
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.'))
         {
-            return Err(format!("{value} is no symbol"));
+            return Err(format!("{value} is not a symbol"));
         }
         let wish = match value {
             "off" => Wish::Off,
@@ -93,205 +92,104 @@ impl FromStr for HookOverride {
     }
 }
 
-/// What a hook is attached to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// A function.
-    Function,
-    /// A raw tracepoint.
-    Tracepoint,
-}
-
-/// One hook as it is defined for all kernels.
-#[derive(Clone, Copy, Debug)]
-pub struct Definition {
-    /// Which.
-    pub hook: Hook,
-    /// What it is attached to.
-    pub target: Target,
-    /// The names it had over the years, the newest first.
-    pub names: &'static [&'static str],
-    /// Programs for kprobes, in the order of attaching: a return before its entry, so that no
-    /// entry is seen whose return isn't.
-    pub kprobe: &'static [&'static str],
-    /// Programs for fentry and fexit, in the same order; a raw tracepoint's one program.
-    pub fentry: &'static [&'static str],
-}
-
-/// All hooks in the order of attaching: what happens inside an unmap first, the bracket that
-/// starts the counting last.
-pub const DEFINITIONS: [Definition; Hook::COUNT] = [
-    Definition {
-        hook: Hook::NotifierEnd,
-        target: Target::Function,
-        names: &["__mmu_notifier_invalidate_range_end"],
-        kprobe: &["k_end_exit", "k_end_enter"],
-        fentry: &["f_end_exit", "f_end_enter"],
-    },
-    Definition {
-        hook: Hook::NotifierStart,
-        target: Target::Function,
-        names: &["__mmu_notifier_invalidate_range_start"],
-        kprobe: &["k_start_exit", "k_start_enter"],
-        fentry: &["f_start_exit", "f_start_enter"],
-    },
-    Definition {
-        hook: Hook::UnmapOne,
-        target: Target::Function,
-        names: &["try_to_unmap_one"],
-        kprobe: &["k_unmap_one"],
-        fentry: &["f_unmap_one"],
-    },
-    Definition {
-        hook: Hook::RefFreeze,
-        target: Target::Tracepoint,
-        names: &["page_ref_freeze"],
-        kprobe: &[],
-        fentry: &["ref_freeze"],
-    },
-    Definition {
-        hook: Hook::WriteFolio,
-        target: Target::Tracepoint,
-        names: &["mm_vmscan_write_folio", "mm_vmscan_writepage"],
-        kprobe: &[],
-        fentry: &["write_folio"],
-    },
-    Definition {
-        hook: Hook::RemoveMapping,
-        target: Target::Function,
-        names: &["__remove_mapping"],
-        kprobe: &["k_remove_exit", "k_remove_enter"],
-        fentry: &["f_remove_exit"],
-    },
-    Definition {
-        hook: Hook::Unmap,
-        target: Target::Function,
-        names: &["try_to_unmap"],
-        kprobe: &["k_unmap_exit", "k_unmap_enter"],
-        fentry: &["f_unmap_exit", "f_unmap_enter"],
-    },
-    Definition {
-        hook: Hook::ReclaimPages,
-        target: Target::Function,
-        names: &["reclaim_pages"],
-        kprobe: &["k_reclaim_exit", "k_reclaim_enter"],
-        fentry: &["f_reclaim_exit", "f_reclaim_enter"],
-    },
-    Definition {
-        hook: Hook::ShrinkList,
-        target: Target::Function,
-        names: &["shrink_folio_list", "shrink_page_list"],
-        kprobe: &["k_shrink_exit", "k_shrink_enter"],
-        fentry: &["f_shrink_exit", "f_shrink_enter"],
-    },
-];
-
-/// What is to be done about one hook on this kernel.
+/// What to do about one hook on this kernel.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Its definition.
-    pub definition: Definition,
-    /// The symbol or tracepoint that this kernel has; the newest name where it has none.
+    /// The hook.
+    pub hook: Hook,
+    /// The symbol or tracepoint that this kernel has; the newest name if it has none.
     pub symbol: String,
-    /// Why it isn't to be attached, if so.
+    /// Why the hook is not to be attached, if so.
     pub obstacle: Option<(HookState, String)>,
 }
 
-/// Decides for each hook, in the order of [`DEFINITIONS`].
-///
-/// By kprobes alone the notifier's end is left out unless it is asked for: its two probes
-/// would cost a fifth of all, for the time of callbacks that mostly do little.
+/// Plans each hook, in the order of attaching.
 ///
 /// # Errors
 /// When the kernel's symbols can't be listed.
-pub fn plan(facts: &Facts, mode: AttachMode, overrides: &[HookOverride]) -> io::Result<Vec<Plan>> {
-    // BTF knows nearly every function. One that it lacks may be there all the same, and a
-    // kprobe needs no BTF: then, and only then, the long list of symbols is read.
-    let lacking = |d: &Definition| {
-        d.target == Target::Function && !d.names.iter().any(|n| facts.present.contains(*n))
+pub fn plan(
+    layout: &ResolvedLayout,
+    mode: AttachMode,
+    overrides: &[HookOverride],
+) -> io::Result<Vec<Plan>> {
+    // BTF has nearly every function. One that it lacks may exist all the same, and a kprobe
+    // needs no BTF: only then is the long list of symbols read.
+    let lacking = |hook: &Hook| {
+        let entry = hook.entry();
+        matches!(entry.target, Target::Function { .. })
+            && !entry.symbols.iter().any(|n| layout.present.contains(*n))
     };
-    let mut wanted: BTreeSet<&str> = DEFINITIONS
-        .iter()
-        .filter(|d| lacking(d))
-        .flat_map(|d| d.names.iter().copied())
+    let mut wanted: BTreeSet<&str> = Hook::ALL
+        .into_iter()
+        .filter(lacking)
+        .flat_map(|hook| hook.entry().symbols.iter().copied())
         .collect();
     wanted.extend(
         overrides
             .iter()
             .filter_map(HookOverride::symbol)
-            .filter(|symbol| !facts.present.contains(*symbol)),
+            .filter(|symbol| !layout.present.contains(*symbol)),
     );
-    let mut present = facts.present.clone();
+    let mut present = layout.present.clone();
     if !wanted.is_empty() {
         present.extend(symbols::present(&wanted)?);
     }
-    Ok(DEFINITIONS
-        .iter()
-        .map(|d| plan_one(*d, facts, mode, overrides, &present))
+    Ok(Hook::in_attach_order()
+        .into_iter()
+        .map(|hook| plan_one(hook, layout, mode, overrides, &present))
         .collect())
 }
 
 fn plan_one(
-    definition: Definition,
-    facts: &Facts,
+    hook: Hook,
+    layout: &ResolvedLayout,
     mode: AttachMode,
     overrides: &[HookOverride],
     present: &BTreeSet<String>,
 ) -> Plan {
-    let newest = definition.names[0].to_owned();
-    // The last word counts, as with other flags.
+    let entry = hook.entry();
+    let newest = entry.symbols[0].to_owned();
+    // The last wish for a hook counts, as with other flags.
     let wish = overrides
         .iter()
         .rev()
-        .find(|o| o.hook == definition.hook)
+        .find(|o| o.hook == hook)
         .map(|o| &o.wish);
     let off = match wish {
         Some(Wish::Off) => Some("turned off by --hook"),
-        None if mode == AttachMode::Kprobe && definition.hook == Hook::NotifierEnd => {
-            Some("by kprobe it would cost a fifth of all; --hook notifier_end=on attaches it")
-        }
+        None if mode == AttachMode::Kprobe => entry.off_by_kprobe,
         _ => None,
     };
     if let Some(why) = off {
         return Plan {
-            definition,
+            hook,
             symbol: newest,
             obstacle: Some((HookState::Disabled, why.to_owned())),
         };
     }
     let names: Vec<&str> = match wish {
         Some(Wish::Symbol(symbol)) => vec![symbol],
-        _ => definition.names.to_vec(),
+        _ => entry.symbols.to_vec(),
     };
     let found = names.iter().find(|name| present.contains(**name));
-    let obstacle = match (found, facts.lacks(definition.hook)) {
-        (None, _) => {
-            let what = match (definition.target, definition.hook) {
-                (_, Hook::RefFreeze) => {
-                    "this kernel was built without CONFIG_DEBUG_PAGE_REF, so page_ref_freeze is \
-                     inline and can't be seen; __remove_mapping, which calls it, is hooked instead"
-                        .to_owned()
-                }
-                (Target::Function, _) => {
-                    format!("this kernel has no function {}", names.join(" or "))
-                }
-                (Target::Tracepoint, _) => {
-                    format!("this kernel has no tracepoint {}", names.join(" or "))
-                }
-            };
-            Some((HookState::Unsupported, what))
-        }
-        (Some(_), Some(field)) => Some((
-            HookState::Unsupported,
-            format!("this kernel's BTF has no {field}"),
-        )),
+    let unsupported = match (found, layout.lacks(hook)) {
+        (None, _) => Some(match (entry.usually_absent, entry.target) {
+            (Some(why), _) => why.to_owned(),
+            (None, Target::Function { .. }) => {
+                format!("this kernel has no function {}", names.join(" or "))
+            }
+            (None, Target::Tracepoint { .. }) => {
+                format!("this kernel has no tracepoint {}", names.join(" or "))
+            }
+        }),
+        (Some(_), Some(field)) => Some(format!("this kernel's BTF has no {field}")),
         (Some(_), None) => None,
     };
     let symbol = found.or(names.first()).map_or(newest, |s| (*s).to_owned());
     Plan {
-        definition,
+        hook,
         symbol,
-        obstacle,
+        obstacle: unsupported.map(|why| (HookState::Unsupported, why)),
     }
 }
 
@@ -299,33 +197,21 @@ fn plan_one(
 mod tests {
     use super::*;
 
-    fn facts() -> Facts {
-        Facts {
-            kernel: probe_ebpf::KernelFacts::UNKNOWN,
+    fn nothing() -> ResolvedLayout {
+        ResolvedLayout {
+            kernel: probe_ebpf::KernelLayout::UNKNOWN,
             missing: Vec::new(),
             functions: std::collections::BTreeMap::new(),
             present: BTreeSet::new(),
         }
     }
 
-    fn of(hook: Hook) -> Definition {
-        *DEFINITIONS.iter().find(|d| d.hook == hook).unwrap()
-    }
-
-    #[test]
-    fn every_hook_is_defined_once_and_the_bracket_comes_last() {
-        for hook in Hook::ALL {
-            assert_eq!(DEFINITIONS.iter().filter(|d| d.hook == hook).count(), 1);
-        }
-        assert_eq!(DEFINITIONS[Hook::COUNT - 1].hook, Hook::ShrinkList);
-    }
-
     #[test]
     fn older_names_are_found() {
         let present = BTreeSet::from(["shrink_page_list".to_owned()]);
         let plan = plan_one(
-            of(Hook::ShrinkList),
-            &facts(),
+            Hook::ShrinkList,
+            &nothing(),
             AttachMode::Auto,
             &[],
             &present,
@@ -335,10 +221,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_said() {
+    fn the_plan_says_what_is_missing() {
         let plan = plan_one(
-            of(Hook::RemoveMapping),
-            &facts(),
+            Hook::RemoveMapping,
+            &nothing(),
             AttachMode::Auto,
             &[],
             &BTreeSet::new(),
@@ -346,12 +232,12 @@ mod tests {
         let (state, reason) = plan.obstacle.unwrap();
         assert_eq!(state, HookState::Unsupported);
         assert_eq!(reason, "this kernel has no function __remove_mapping");
-        let mut lacking = facts();
+        let mut lacking = nothing();
         lacking
             .missing
             .push(("folio._refcount".into(), Some(Hook::Unmap)));
         let present = BTreeSet::from(["try_to_unmap".to_owned()]);
-        let plan = plan_one(of(Hook::Unmap), &lacking, AttachMode::Auto, &[], &present);
+        let plan = plan_one(Hook::Unmap, &lacking, AttachMode::Auto, &[], &present);
         assert_eq!(
             plan.obstacle.unwrap().1,
             "this kernel's BTF has no folio._refcount"
@@ -363,8 +249,8 @@ mod tests {
         let off: HookOverride = "remove_mapping=off".parse().unwrap();
         let present = BTreeSet::from(["__remove_mapping".to_owned()]);
         let plan = plan_one(
-            of(Hook::RemoveMapping),
-            &facts(),
+            Hook::RemoveMapping,
+            &nothing(),
             AttachMode::Auto,
             &[off],
             &present,
@@ -379,5 +265,34 @@ mod tests {
         ] {
             assert!(bad.parse::<HookOverride>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_hook_that_stock_kernels_lack_says_why() {
+        let plan = plan_one(
+            Hook::RefFreeze,
+            &nothing(),
+            AttachMode::Auto,
+            &[],
+            &BTreeSet::new(),
+        );
+        let (state, reason) = plan.obstacle.unwrap();
+        assert_eq!(state, HookState::Unsupported);
+        assert!(reason.contains("CONFIG_DEBUG_PAGE_REF"), "{reason}");
+    }
+
+    #[test]
+    fn by_kprobe_a_hook_may_be_left_out_unless_the_user_wants_it() {
+        let symbol = Hook::NotifierEnd.entry().symbols[0].to_owned();
+        let present = BTreeSet::from([symbol]);
+        let state = |mode, overrides: &[HookOverride]| {
+            plan_one(Hook::NotifierEnd, &nothing(), mode, overrides, &present)
+                .obstacle
+                .map(|(state, _)| state)
+        };
+        let on: HookOverride = "notifier_end=on".parse().unwrap();
+        assert_eq!(state(AttachMode::Kprobe, &[]), Some(HookState::Disabled));
+        assert_eq!(state(AttachMode::Kprobe, &[on]), None);
+        assert_eq!(state(AttachMode::Fentry, &[]), None);
     }
 }

@@ -8,16 +8,16 @@ use std::fs;
 
 use caps::{CapSet, Capability};
 
-/// What a capability is needed for.
+/// A capability and its purpose.
 #[derive(Clone, Copy, Debug)]
 pub struct Need {
-    /// Any of these will do.
+    /// The capabilities of which any one is enough.
     pub any_of: &'static [Capability],
-    /// The name in outputs.
+    /// The name that outputs use.
     pub name: &'static str,
-    /// What it is for.
+    /// The purpose.
     pub purpose: &'static str,
-    /// Whether nothing works without it.
+    /// Whether nothing works without the capability.
     pub required: bool,
 }
 
@@ -49,16 +49,16 @@ pub const NEEDS: [Need; 4] = [
     },
 ];
 
-/// Whether this process has what `need` asks for, effective now.
+/// Whether the needed capability is effective in this process now.
 pub fn has(need: &Need) -> bool {
     need.any_of
         .iter()
         .any(|c| caps::has_cap(None, CapSet::Effective, *c).unwrap_or(false))
 }
 
-/// `kernel.perf_event_paranoid` where it keeps this process from kprobes: above 2 (Debian's and
-/// Ubuntu's own levels) the kernel lets nobody without CAP_SYS_ADMIN open a perf event, and a
-/// kprobe is one. fentry isn't concerned.
+/// Returns `kernel.perf_event_paranoid` if it keeps this process from kprobes: above 2 (levels of
+/// Debian and Ubuntu) the kernel lets only processes with CAP_SYS_ADMIN open a perf event, and a
+/// kprobe is one. fentry is not affected.
 pub fn paranoid() -> Option<i32> {
     let level: i32 = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid")
         .ok()?
@@ -69,12 +69,12 @@ pub fn paranoid() -> Option<i32> {
     (level > 2 && !admin.unwrap_or(false)).then_some(level)
 }
 
-/// Whether this process may open a kprobe: the kernel has them, and lets it.
+/// Whether this process may open a kprobe: the kernel has them and allows it.
 pub fn kprobes_allowed() -> bool {
     fs::metadata("/sys/bus/event_source/devices/kprobe/type").is_ok() && paranoid().is_none()
 }
 
-/// The mode of the lockdown LSM; `None` where there is none, or it can't be read.
+/// Returns the mode of the lockdown LSM; `None` if there is none or it can't be read.
 pub fn lockdown() -> Option<String> {
     lockdown_of(&fs::read_to_string("/sys/kernel/security/lockdown").ok()?)
 }
@@ -85,8 +85,7 @@ fn lockdown_of(modes: &str) -> Option<String> {
     rest.split_once(']').map(|(mode, _)| mode.to_owned())
 }
 
-/// Whether this process looks to be in a container: another pid namespace than init's, or the
-/// marks that container managers leave.
+/// Whether this process seems to be in a container, by the marks that container managers leave.
 pub fn in_container() -> bool {
     ["/.dockerenv", "/run/.containerenv"]
         .iter()
@@ -94,22 +93,22 @@ pub fn in_container() -> bool {
         || fs::read_to_string("/proc/1/environ").is_ok_and(|e| e.contains("container="))
 }
 
-/// Lifts RLIMIT_MEMLOCK where that is allowed; before 5.11 the kernel counts BPF maps by it.
+/// Lifts RLIMIT_MEMLOCK if that is allowed; before 5.11 the kernel charges BPF maps to it.
 pub fn lift_memlock_limit() {
     use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
-    // Refused is no failure: newer kernels don't ask, and loading says so where they do.
+    // A refusal is ignored: newer kernels don't need it, and on older ones loading fails with the
+    // reason.
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
 }
 
-/// Lets go of every capability, except CAP_BPF where `still_works` (a look into a map) fails
-/// without it: up to 5.18 the kernel asks for it at every look while
-/// kernel.unprivileged_bpf_disabled is set.
+/// Drops every capability, except CAP_BPF if `still_works` (a read of a map) fails without it: up
+/// to 5.18 the kernel requires it for every read while kernel.unprivileged_bpf_disabled is set.
 ///
-/// Returns whether CAP_BPF (or what stood for it) had to be kept. Only this thread is
-/// concerned: call it before others are started.
+/// Returns whether CAP_BPF (or the capability used in its place) had to be kept. Only the calling
+/// thread is affected: call this before starting others.
 ///
 /// # Errors
-/// When the kernel refuses, which it has no reason to.
+/// When the kernel refuses, for which it has no reason.
 pub fn drop_all(still_works: impl Fn() -> bool) -> Result<bool, caps::errors::CapsError> {
     caps::clear(None, CapSet::Ambient)?;
     caps::clear(None, CapSet::Inheritable)?;

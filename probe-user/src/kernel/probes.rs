@@ -1,10 +1,7 @@
-//! The attached kernel side: snapshots of what it counts, and its end.
+//! The attached kernel side: from the attach through snapshots and events to the stop.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs::File,
-    os::fd::OwnedFd,
-    thread,
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
@@ -14,89 +11,61 @@ use aya::{
     sys::{Stats, enable_stats},
 };
 use aya_log::EbpfLogger;
-use probe_ebpf::{
-    Hook, Memory, Reclaimer, Road, VictimsBy,
-    maps::{INTERVAL_NOTIFIERS, NO_SUBSCRIBER, VictimKey},
-};
+use probe_ebpf::{Hook, VictimsBy};
 
 use super::{
-    attach::{
-        AttachError, Attempt, Hooked, attach_all, cannot, chain, check_privileges, load, unload,
-    },
-    btf,
-    cgroups::Cgroups,
-    events,
-    layout::{Facts, FactsError, VMLINUX_BTF, running_kernel},
-    maps::{Counted, Histograms, Maps, NOBODY, ReadError, counts, text},
+    assemble,
+    attach::{AttachError, Attempt, Hooked, attach_all, cannot, chain, check_privileges, load},
+    btf, events, host,
+    layout::{LayoutError, ResolvedLayout, VMLINUX_BTF, running_kernel},
+    maps::{Histograms, ReadError},
+    names::Names,
     plan::{AttachMode, HookOverride, plan},
-    preempt, privileges,
-    status::{add_runs, misses},
+    privileges,
+    programs::Programs,
     symbols,
 };
-use crate::snapshot::{ByVerdict, Event, Group, Lost, Process, Snapshot, Subscriber};
+use crate::snapshot::{Event, ProgramRuns, Snapshot};
 
-/// How long a stop waits for tasks that are inside reclaim to leave it.
-const DRAIN: Duration = Duration::from_millis(300);
-
-/// What starts the counting of a batch: detached first.
-const BRACKET_ENTRIES: [&str; 4] = [
-    "f_shrink_enter",
-    "k_shrink_enter",
-    "f_reclaim_enter",
-    "k_reclaim_enter",
-];
-
-/// What is asked of the kernel side.
+/// The options of the kernel side.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct ProbeOptions {
     /// How to attach to functions.
     pub attach: AttachMode,
-    /// What the user wants of single hooks.
+    /// The user's wishes for individual hooks.
     pub hooks: Vec<HookOverride>,
-    /// Single futile unmaps carried out, at most, for each CPU and second; 0: none.
+    /// The number of futile unmaps recorded individually, at most, per CPU and second; 0: none.
     pub events_per_second: u32,
-    /// Let the kernel take the time of each run of our programs: what pinscope costs, at a cost.
+    /// Whether the kernel times each run of the programs, which measures pinscope's cost and
+    /// adds to it.
     pub measure_self: bool,
-    /// Forward the probes' own log to this process's.
+    /// Whether to forward the probes' own log to this process's log.
     pub probe_log: bool,
-    /// What victims are kept by.
+    /// The key that victims are kept by.
     pub victims_by: VictimsBy,
 }
 
-/// The attached kernel side. Dropping it detaches everything; so does the kernel, whatever
-/// ends the process.
+/// The attached kernel side. Dropping it detaches everything; so does the kernel, however the
+/// process ends.
 pub struct Probes {
-    pub(super) ebpf: Ebpf,
-    pub(super) hooks: Vec<Hooked>,
-    cgroups: Cgroups,
-    // Opened while that still shows addresses; see `symbols::names`.
-    kallsyms: Option<File>,
-    symbols: SymbolNames,
+    programs: Programs,
+    names: Names,
     histograms: Histograms,
     ring: Option<RingBuf<MapData>>,
     attached: Instant,
     attached_ns: u64,
-    // Held for its effect: closed, the kernel stops measuring.
-    pub(super) stats: Option<OwnedFd>,
     victims_by: VictimsBy,
-    // The probes' own log, where it was asked for.
     logger: Option<Logger>,
-    pub(super) final_misses: BTreeMap<&'static str, u64>,
-    pub(super) final_runs: (Duration, u64),
-    pub(super) stopped: bool,
 }
 
 type Logger = EbpfLogger<&'static dyn log::Log>;
 
-#[derive(Default)]
-struct SymbolNames(BTreeMap<u64, String>);
-
 impl Probes {
-    /// Loads and attaches all that this kernel allows.
+    /// Loads and attaches everything that this kernel allows.
     ///
     /// # Errors
     /// [`AttachError::CannotRun`] if not even `try_to_unmap` can be hooked.
-    pub fn attach(options: &Options) -> Result<Probes, AttachError> {
+    pub fn attach(options: &ProbeOptions) -> Result<Probes, AttachError> {
         check_privileges()?;
         let mode = options.attach.resolve();
         let wanted: Vec<&str> = options
@@ -104,15 +73,15 @@ impl Probes {
             .iter()
             .filter_map(HookOverride::symbol)
             .collect();
-        let unknown = |e: FactsError| {
+        let unknown = |e: LayoutError| {
             cannot(
                 format!("{e}: the layout of this kernel's structures is unknown"),
                 "run a kernel with CONFIG_DEBUG_INFO_BTF=y",
             )
         };
         let raw = running_kernel().map_err(unknown)?;
-        let mut facts = Facts::resolve(VMLINUX_BTF, &raw, &wanted).map_err(unknown)?;
-        let plans = plan(&facts, mode, &options.hooks).map_err(|e| {
+        let mut layout = ResolvedLayout::resolve(VMLINUX_BTF, &raw, &wanted).map_err(unknown)?;
+        let plans = plan(&layout, mode, &options.hooks).map_err(|e| {
             cannot(
                 format!(
                     "cannot list the kernel's symbols in {}: {e}",
@@ -125,28 +94,28 @@ impl Probes {
         let btf = match mode {
             AttachMode::Kprobe => None,
             AttachMode::Auto | AttachMode::Fentry => {
-                Btf::parse(&btf::sparse(&facts.functions), Endianness::Little).ok()
+                Btf::parse(&btf::sparse(&layout.functions), Endianness::Little).ok()
             }
         };
-        facts.kernel.events_per_second = options.events_per_second;
-        facts.kernel.probe_log = u32::from(options.probe_log);
-        facts.kernel.victims_by = options.victims_by as u32;
+        layout.kernel.events_per_second = options.events_per_second;
+        layout.kernel.probe_log = u32::from(options.probe_log);
+        layout.kernel.victims_by = options.victims_by as u32;
         let fentry = mode != AttachMode::Kprobe;
-        facts.kernel.preemptible = u32::from(fentry && preempt::preempts() != Some(false));
+        layout.kernel.preemptible = u32::from(fentry && host::preempts() != Some(false));
         privileges::lift_memlock_limit();
 
-        // What a hook finds unattached changes what the others do, and is a constant to them:
-        // when an attach fails that should have worked, all are loaded anew without it.
+        // Which hooks are attached is a constant to every program: when an attach fails that
+        // should have worked, all programs are loaded again without that hook.
         let mut failed: Vec<(Hook, String)> = Vec::new();
         loop {
-            facts.kernel.hooks = plans
+            layout.kernel.hooks = plans
                 .iter()
                 .filter(|p| p.obstacle.is_none())
-                .map(|p| p.definition.hook)
+                .map(|p| p.hook)
                 .filter(|h| !failed.iter().any(|(f, _)| f == h))
                 .fold(0, |bits, hook| bits | 1 << hook as u32);
-            let mut ebpf = load(&facts)?;
-            // Before the programs are loaded: it takes over the map they write to.
+            let mut ebpf = load(&layout)?;
+            // Before the programs are loaded: the logger takes over the map that they write to.
             let logger = if options.probe_log {
                 start_log(&mut ebpf)
             } else {
@@ -164,14 +133,16 @@ impl Probes {
 
     fn finish(
         mut ebpf: Ebpf,
-        mut hooks: Vec<Hooked>,
+        hooks: Vec<Hooked>,
         logger: Option<Logger>,
-        options: &Options,
+        options: &ProbeOptions,
     ) -> Result<Probes, AttachError> {
         if let Some(unmap) = hooks.iter().find(|h| h.hook == Hook::Unmap && !h.active()) {
             let reason = unmap.status.reason.clone().unwrap_or_default();
             return Err(cannot(
-                format!("cannot hook try_to_unmap, without which nothing can be seen: {reason}"),
+                format!(
+                    "cannot hook try_to_unmap, without which nothing can be measured: {reason}"
+                ),
                 if privileges::paranoid().is_some() {
                     "sysctl kernel.perf_event_paranoid=2, or CAP_SYS_ADMIN; see `pinscope doctor`"
                 } else {
@@ -179,7 +150,6 @@ impl Probes {
                 },
             ));
         }
-        hooks.sort_by_key(|h| h.hook);
         let ring = if options.events_per_second > 0 {
             let map = ebpf
                 .take_map("EVENTS")
@@ -196,281 +166,137 @@ impl Probes {
         } else {
             None
         };
-        let mut cgroups = Cgroups::new();
-        cgroups.walk();
         Ok(Probes {
-            ebpf,
-            hooks,
-            cgroups,
-            kallsyms: File::open(symbols::KALLSYMS).ok(),
-            symbols: SymbolNames::default(),
+            programs: Programs::new(ebpf, hooks, stats),
+            names: Names::new(options.victims_by),
             histograms: Histograms::default(),
             ring,
             attached: Instant::now(),
             attached_ns: monotonic_ns(),
-            stats,
             victims_by: options.victims_by,
             logger,
-            final_misses: BTreeMap::new(),
-            final_runs: (Duration::ZERO, 0),
-            stopped: false,
         })
     }
 
-    /// Whether a hook is attached.
-    pub fn active(&self, hook: Hook) -> bool {
-        self.hooks.iter().any(|h| h.hook == hook && h.active())
-    }
-
-    /// How many hooks are attached, of how many.
+    /// Returns how many hooks are attached, and how many there are.
     pub fn active_of_all(&self) -> (usize, usize) {
-        let active = self.hooks.iter().filter(|h| h.active()).count();
-        (active, self.hooks.len())
+        self.programs.active_of_all()
     }
 
-    /// Lets go of every capability that is no longer needed; see [`privileges::drop_all`].
+    /// Drops every capability that is no longer needed; see [`privileges::drop_all`].
     ///
     /// # Errors
     /// When the kernel refuses.
     pub fn drop_privileges(&mut self) -> Result<bool, caps::errors::CapsError> {
-        privileges::drop_all(|| Maps(&self.ebpf).lost().is_ok())
+        privileges::drop_all(|| self.programs.maps().lost().is_ok())
     }
 
-    /// Whether a cgroup of this name is there no more.
+    /// Whether the cgroup of this name no longer exists.
     pub fn cgroup_is_gone(&self, name: &str) -> bool {
-        self.cgroups.is_gone(name)
+        self.names.cgroup_is_gone(name)
     }
 
-    /// Everything counted so far.
+    /// Whether the kernel times the programs.
+    pub fn measures_itself(&self) -> bool {
+        self.programs.timed()
+    }
+
+    /// Returns the runs of each program; nothing if the kernel doesn't time them.
+    pub fn program_runs(&self) -> Vec<ProgramRuns> {
+        self.programs.runs()
+    }
+
+    /// Reads everything counted so far.
     ///
     /// # Errors
     /// When a map can't be read.
     pub fn snapshot(&mut self) -> Result<Snapshot, ReadError> {
-        self.name_subscribers();
-        let maps = Maps(&self.ebpf);
+        let maps = self.programs.maps();
+        self.names.learn_subscribers(&maps);
         let mut counted = maps.counted(&mut self.histograms)?;
-        let claimed = maps.claimed()?;
         let mut in_flight = 0;
-        for slot in &claimed {
-            let state = maps.task(*slot)?;
+        for slot in maps.claimed()? {
+            let state = maps.task(slot)?;
             in_flight += u64::from(state.in_shrink != 0);
-            if self.stopped {
-                counted.fold(&state, |folio| maps.times_in_vain(folio));
+            if self.programs.stopped() {
+                counted.fold(&state, |folio| maps.times_futile(folio));
             }
         }
-        let one = self.active(Hook::UnmapOne) && self.victims_by != VictimsBy::Nothing;
-        let notifier = self.active(Hook::NotifierStart);
         let lost = maps.lost()?;
-        let hooks = self.statuses(&counted.hits);
-        let Counted {
-            groups,
-            victims,
-            subscribers,
-            times,
-            excess,
-            per_folio,
-            ..
-        } = counted;
+        let one = self.programs.active(Hook::UnmapOne) && self.victims_by != VictimsBy::Nothing;
+        let notifier = self.programs.active(Hook::NotifierStart);
+        let names = &mut self.names;
+        let groups = assemble::groups(&counted, names, one);
+        let victims = one.then(|| assemble::victims(&counted, names));
+        let subscribers = notifier.then(|| assemble::subscribers(&counted, names));
         let mut unmap_ns = BTreeMap::new();
         let mut notifier_ns = BTreeMap::new();
-        for (verdict, (unmap, notified)) in times {
+        for (verdict, (unmap, notified)) in counted.times {
             unmap_ns.insert(verdict, unmap);
             notifier_ns.insert(verdict, notified);
         }
-
-        let victims_by = self.victims_by;
-        let pid = |key: &VictimKey| pid(key, victims_by);
-        let process = |key: &VictimKey, cgroups: &mut Cgroups| match victims.get(key) {
-            Some(v) => Process {
-                pid: pid(key),
-                comm: text(&v.comm),
-                cgroup: cgroups.name(v.cgroup),
-                cgroup_id: v.cgroup,
-            },
-            None => Process {
-                pid: pid(key),
-                comm: String::new(),
-                cgroup: None,
-                cgroup_id: 0,
-            },
-        };
-        let mut merged: BTreeMap<Group, ByVerdict> = BTreeMap::new();
-        for (key, value) in &groups {
-            let victim =
-                (one && key.victim != NOBODY).then(|| process(&key.victim, &mut self.cgroups));
-            let group = Group {
-                road: Road::Reclaim.into(),
-                reclaimer: Reclaimer::from_u8(key.reclaimer).into(),
-                memory: Memory::from_u8(key.memory).into(),
-                order: key.order,
-                victim,
-            };
-            let into = merged.entry(group).or_default();
-            for (to, from) in into.iter_mut().zip(&value.by_verdict) {
-                to.add(&counts(from));
-            }
-        }
-        merged.retain(|_, by| by.iter().any(|c| c.folios > 0));
-        let mut lost_by: BTreeMap<Process, Lost> = BTreeMap::new();
-        for (key, v) in victims.iter().filter(|(_, v)| v.mappings > 0) {
-            let lost = lost_by.entry(process(key, &mut self.cgroups)).or_default();
-            lost.mappings += v.mappings;
-            lost.pages += v.pages;
-        }
-        let subscribers = subscribers
-            .iter()
-            .map(|(address, s)| Subscriber {
-                symbol: self.symbols.name(*address),
-                calls: s.calls,
-                ns: s.ns,
-                shared_calls: s.shared_calls,
-            })
-            .collect();
         Ok(Snapshot {
             elapsed: self.attached.elapsed().as_secs_f64(),
-            groups: merged.into_iter().collect(),
-            victims: one.then(|| lost_by.into_iter().collect()),
-            subscribers: notifier.then_some(subscribers),
+            groups,
+            victims,
+            subscribers,
             unmap_ns,
             notifier_ns: notifier.then_some(notifier_ns),
-            excess,
-            per_folio,
-            hooks,
+            excess: counted.excess,
+            per_folio: counted.per_folio,
+            hooks: self.programs.statuses(&counted.hits),
             lost,
             in_flight,
-            cost: self.cost(),
+            cost: self.programs.cost(),
         })
     }
 
-    /// Learns the names of victims' cgroups and of subscribers while they are there to be
-    /// asked: a cgroup may be gone before the capture ends.
+    /// Learns the names of victims' cgroups and of subscribers, which may be gone before the
+    /// capture ends.
     ///
     /// # Errors
     /// When a map can't be read.
     pub fn learn_names(&mut self) -> Result<(), ReadError> {
-        let victims = Maps(&self.ebpf).victims()?;
-        self.cgroups.learn(victims.values().map(|v| v.cgroup));
-        self.name_subscribers();
-        Ok(())
+        self.names.learn(&self.programs.maps())
     }
 
-    /// Forwards what the probes have logged since the last call, where that was asked for.
+    /// Forwards what the probes have logged since the last call, if they log.
     pub fn forward_log(&mut self) {
         if let Some(logger) = &mut self.logger {
             logger.flush();
         }
     }
 
-    /// Single futile unmaps since the last call, at most `limit`.
+    /// Returns the individual futile unmaps since the last call, at most `limit`.
     pub fn events(&mut self, limit: usize) -> Vec<Event> {
-        let notifier = self.active(Hook::NotifierStart);
-        let one = self.active(Hook::UnmapOne);
-        let victims_by = self.victims_by;
         let Some(ring) = &mut self.ring else {
             return Vec::new();
         };
-        let raw = events::take(ring, limit);
-        let maps = Maps(&self.ebpf);
-        raw.iter()
+        let notifier = self.programs.active(Hook::NotifierStart);
+        let one = self.programs.active(Hook::UnmapOne);
+        let maps = self.programs.maps();
+        events::take(ring, limit)
+            .iter()
             .map(|e| {
                 let mut event = events::decode(e, self.attached_ns, notifier);
                 if one && let Some(v) = maps.victim(&e.victim) {
-                    event.victim = Some(Process {
-                        pid: pid(&e.victim, victims_by),
-                        comm: text(&v.comm),
-                        cgroup: self.cgroups.name(v.cgroup),
-                        cgroup_id: v.cgroup,
-                    });
+                    event.victim = Some(self.names.process(&e.victim, Some(&v)));
                 }
                 event
             })
             .collect()
     }
 
-    /// Ends the counting without losing any: no new shrink call is followed, those under way
-    /// are waited for, then everything is detached. What is still open after that is added
-    /// to the next snapshot.
+    /// Ends the counting without losing counts: no new shrink call is followed, and everything
+    /// is detached once those under way have ended. The next snapshot includes what is still
+    /// open after that.
     pub fn stop(&mut self) {
-        if self.stopped {
+        if self.programs.stopped() {
             return;
         }
-        for entry in BRACKET_ENTRIES {
-            self.retire(entry);
-        }
-        let deadline = Instant::now() + DRAIN;
-        while Instant::now() < deadline && Maps(&self.ebpf).claimed().is_ok_and(|c| !c.is_empty()) {
-            thread::sleep(Duration::from_millis(5));
-        }
-        let rest: Vec<&'static str> = self
-            .hooks
-            .iter()
-            .flat_map(|h| h.programs.iter().copied())
-            .collect();
-        for name in rest {
-            self.retire(name);
-        }
-        // A task whose return was missed has counted times, and no hits yet.
+        self.programs.stop();
+        // A task whose return was missed has counted times, but no hits yet.
         self.histograms = Histograms::default();
-        self.stopped = true;
-    }
-
-    /// Detaches one program and keeps what the kernel counted of it.
-    fn retire(&mut self, name: &'static str) {
-        if let Some(program) = self.ebpf.program_mut(name)
-            && program.fd().is_ok()
-        {
-            self.final_misses.insert(name, misses(program).unwrap_or(0));
-            self.final_runs = add_runs(self.final_runs, program);
-            unload(program);
-        }
-    }
-
-    fn name_subscribers(&mut self) {
-        let Ok(subscribers) = Maps(&self.ebpf).subscribers() else {
-            return;
-        };
-        let new: BTreeSet<u64> = subscribers
-            .keys()
-            .filter(|a| **a > NO_SUBSCRIBER && !self.symbols.0.contains_key(a))
-            .copied()
-            .collect();
-        if !new.is_empty() {
-            let mut found = match &mut self.kallsyms {
-                Some(file) => symbols::names(file, &new).unwrap_or_default(),
-                None => BTreeMap::new(),
-            };
-            for address in new {
-                // Not by its address, which would tell where the kernel lies.
-                let name = found
-                    .remove(&address)
-                    .unwrap_or_else(|| format!("unnamed callback {}", self.symbols.0.len() + 1));
-                self.symbols.0.insert(address, name);
-            }
-        }
-    }
-}
-
-impl SymbolNames {
-    fn name(&self, address: u64) -> String {
-        if address == INTERVAL_NOTIFIERS {
-            return "interval notifiers".into();
-        }
-        if address == NO_SUBSCRIBER {
-            return "none found".into();
-        }
-        self.0
-            .get(&address)
-            .cloned()
-            .unwrap_or_else(|| "unnamed callback".into())
-    }
-}
-
-/// The process that a key stands for; 0 where it stands for a cgroup.
-fn pid(key: &VictimKey, by: VictimsBy) -> u32 {
-    if by == VictimsBy::Process {
-        key.tgid
-    } else {
-        0
     }
 }
 

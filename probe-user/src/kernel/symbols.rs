@@ -6,13 +6,13 @@ use std::{
     io::{self, BufRead, BufReader, Seek},
 };
 
-/// Where the kernel lists its symbols.
+/// The file in which the kernel lists its symbols.
 pub const KALLSYMS: &str = "/proc/kallsyms";
 
-/// Which of `wanted` this kernel has as functions (also a module's).
+/// Returns those of `wanted` that are functions of this kernel or of a module.
 ///
 /// # Errors
-/// When /proc/kallsyms can't be read, which a kernel without CONFIG_KALLSYMS lacks.
+/// When /proc/kallsyms can't be read; a kernel without CONFIG_KALLSYMS doesn't have it.
 pub fn present(wanted: &BTreeSet<&str>) -> io::Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     each_line(&mut File::open(KALLSYMS)?, |_, kind, name| {
@@ -23,10 +23,10 @@ pub fn present(wanted: &BTreeSet<&str>) -> io::Result<BTreeSet<String>> {
     Ok(found)
 }
 
-/// The names of the functions at these addresses. An address without a name is left out.
+/// Returns the names of the functions at these addresses. An address without a name is left out.
 ///
-/// The kernel shows addresses to those who had CAP_SYSLOG when they opened the file, so it is
-/// opened before capabilities are dropped, and handed in here.
+/// The kernel shows addresses only through a file that was opened with CAP_SYSLOG, so the caller
+/// opens it before it drops capabilities.
 ///
 /// # Errors
 /// When the file can't be read.
@@ -42,7 +42,7 @@ pub fn names(kallsyms: &mut File, addresses: &BTreeSet<u64>) -> io::Result<BTree
     Ok(found)
 }
 
-/// Hands over each line's address, type and name, without keeping the file in memory.
+/// Calls `f` with each line's address, type and name, without keeping the file in memory.
 fn each_line(file: &mut File, mut f: impl FnMut(&str, &str, &str)) -> io::Result<()> {
     file.rewind()?;
     let mut reader = BufReader::with_capacity(64 * 1024, file);

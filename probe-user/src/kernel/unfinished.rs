@@ -1,5 +1,5 @@
-//! What tasks had gathered when the programs were detached, and nobody else will count: their
-//! shrink call hasn't returned, or its return was missed.
+//! Counts what tasks had pending when the programs were detached: their shrink call hasn't
+//! returned, or its return was missed, so no program will count it.
 
 use probe_ebpf::{
     Evidence, Hook, decide, hist,
@@ -11,9 +11,9 @@ use super::maps::{Counted, NOBODY};
 use crate::snapshot::Histogram;
 
 impl Counted {
-    /// Adds what `state` holds, its open unmap too. `times_in_vain` tells how often a folio was
-    /// unmapped in vain before.
-    pub(super) fn fold(&mut self, state: &TaskState, times_in_vain: impl FnOnce(u64) -> u64) {
+    /// Adds what is pending in `state`, including the open unmap. `times_futile` returns the number
+    /// of a folio's earlier futile unmaps.
+    pub(super) fn fold(&mut self, state: &TaskState, times_futile: impl FnOnce(u64) -> u64) {
         let pending = self.groups.entry(state.pending_key).or_default();
         for (counts, p) in pending.by_verdict.iter_mut().zip(&state.pending) {
             counts.folios += u64::from(p.folios);
@@ -34,12 +34,12 @@ impl Counted {
             hits.returns += u64::from(state.returns[hook as usize]);
         }
         if state.phase != PHASE_IDLE {
-            self.close(state, times_in_vain);
+            self.close(state, times_futile);
         }
     }
 
-    /// Gives the open unmap its verdict, as far as that can be told afterwards.
-    fn close(&mut self, state: &TaskState, times_in_vain: impl FnOnce(u64) -> u64) {
+    /// Gives the open unmap its verdict, as far as it can be judged afterwards.
+    fn close(&mut self, state: &TaskState, times_futile: impl FnOnce(u64) -> u64) {
         let mut bits = state.bits;
         if bits & (EXAMINED | FREED | MAPPED) == EXAMINED {
             bits |= UNWATCHED;
@@ -74,7 +74,7 @@ impl Counted {
             return;
         }
         observe(&mut self.excess, state.excess.unsigned_abs(), 1);
-        let times = times_in_vain(state.folio);
+        let times = times_futile(state.folio);
         if times > 0 {
             take(&mut self.per_folio, times);
         }
@@ -124,7 +124,7 @@ fn observe(h: &mut Histogram, value: u64, n: u64) {
     h.buckets[index] += n;
 }
 
-/// Takes one folio out of its bucket; the sum stays.
+/// Removes one folio from its bucket; the sum stays.
 fn take(h: &mut Histogram, value: u64) {
     if let Some(n) = h.buckets.get_mut(hist::bucket_of(value)) {
         *n = n.saturating_sub(1);
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_task_adds_what_it_gathered_and_no_more() {
+    fn an_idle_task_adds_what_is_pending_and_nothing_else() {
         let mut state = TaskState::new_zeroed();
         state.reclaimer = Reclaimer::Kswapd as u8;
         state.memory = Memory::Shmem as u8;

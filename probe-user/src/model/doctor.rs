@@ -1,26 +1,14 @@
-//! What `doctor` and `selftest` found out.
+//! The reports of `doctor` and `selftest`.
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::snapshot::Check;
 use crate::snapshot::HookStatus;
 
 /// The value of `schema` in `doctor --format json`.
 pub const SCHEMA: &str = "pinscope.doctor/1";
 
-/// One condition that this machine meets or doesn't.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Check {
-    /// What is looked at.
-    pub name: String,
-    /// Whether it is as it should be.
-    pub ok: bool,
-    /// What was found.
-    pub detail: String,
-    /// What to do where it isn't ok.
-    pub remedy: Option<String>,
-}
-
-/// What this kernel and these privileges allow.
+/// The report of `doctor`: what this kernel and the privileges allow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DoctorReport {
     /// [`SCHEMA`].
@@ -29,14 +17,14 @@ pub struct DoctorReport {
     pub can_run: bool,
     /// The kernel's release.
     pub kernel: String,
-    /// Condition by condition.
+    /// The conditions, one by one.
     pub checks: Vec<Check>,
-    /// Hook by hook.
+    /// The hooks, one by one.
     pub hooks: Vec<HookStatus>,
 }
 
 impl DoctorReport {
-    /// A report with the schema's name filled in.
+    /// Makes a report, with the schema's name filled in.
     pub fn new(can_run: bool, kernel: String, checks: Vec<Check>, hooks: Vec<HookStatus>) -> Self {
         Self {
             schema: SCHEMA.to_owned(),
@@ -48,7 +36,7 @@ impl DoctorReport {
     }
 }
 
-/// How a scenario of `selftest` went.
+/// The outcome of a scenario of `selftest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
@@ -56,21 +44,21 @@ pub enum Outcome {
     Pass,
     /// They saw something else.
     Fail,
-    /// It couldn't be provoked here.
+    /// The scenario couldn't be provoked here.
     Skip,
 }
 
 /// One scenario of `selftest`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SelftestRow {
-    /// Its name.
+    /// The scenario's name.
     pub scenario: String,
     /// What was provoked.
     pub expected: String,
     /// What the probes saw.
     pub seen: String,
-    /// How it went.
+    /// The outcome.
     pub outcome: Outcome,
-    /// Why it failed or was skipped.
+    /// Why the scenario failed or was skipped.
     pub reason: Option<String>,
 }

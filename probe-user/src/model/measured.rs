@@ -1,18 +1,21 @@
-//! What the attached hooks let pinscope know. What they don't is absent, never 0.
+//! What the attached hooks measure. What they don't measure is absent, never 0.
 
-use probe_ebpf::{Hook, Reclaimer, Verdict};
+use probe_ebpf::{
+    Hook, Reclaimer, Verdict,
+    hooks::{Entry, PLANNED, Planned},
+};
 
 use super::capture::Gap;
 use crate::snapshot::{HookState, HookStatus};
 
-/// Which hooks are active.
+/// The set of active hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Measured {
     active: [bool; Hook::COUNT],
 }
 
 impl Measured {
-    /// From the rows of a snapshot; a hook without a row isn't active.
+    /// Makes the set from the rows of a snapshot; a hook without a row isn't active.
     pub fn new(hooks: &[HookStatus]) -> Self {
         Self {
             active: Hook::ALL.map(|hook| {
@@ -28,7 +31,13 @@ impl Measured {
         self.active[hook as usize]
     }
 
-    /// Whether `verdict` is ever given.
+    /// Whether every hook that `hook` needs is active.
+    fn needs_of(self, hook: Hook) -> bool {
+        let next = |hook: &Hook| hook.entry().needs;
+        std::iter::successors(next(&hook), next).all(|needed| self.by(needed))
+    }
+
+    /// Whether `verdict` can occur.
     pub fn verdict(self, verdict: Verdict) -> bool {
         self.by(Hook::Unmap)
             && match verdict {
@@ -41,7 +50,8 @@ impl Measured {
             }
     }
 
-    /// Where a count of `verdict` belongs: what can't be told is undecided.
+    /// Returns the verdict that a count of `verdict` belongs to: `Undecided` if the hooks can't
+    /// decide it.
     pub fn attribute(self, verdict: Verdict) -> Verdict {
         if self.verdict(verdict) {
             verdict
@@ -50,11 +60,11 @@ impl Measured {
         }
     }
 
-    /// Who was reclaiming, as far as the hooks tell it.
+    /// Returns who was reclaiming, as far as the hooks distinguish reclaimers.
     pub fn reclaimer(self, said: Reclaimer) -> Reclaimer {
         match said {
             _ if !self.by(Hook::ShrinkList) => Reclaimer::Unknown,
-            // reclaim_pages is what tells these three apart.
+            // Only reclaim_pages distinguishes these three.
             Reclaimer::Direct | Reclaimer::Madvise | Reclaimer::Damon
                 if !self.by(Hook::ReclaimPages) =>
             {
@@ -65,36 +75,24 @@ impl Measured {
     }
 }
 
-/// The answers that depend on the hook called `name`; empty: none of which pinscope knows.
+/// Returns the answers that depend on the hook called `name`; nothing if this version doesn't
+/// know the hook.
 pub fn depends_on(name: &str) -> &'static str {
-    let Some(hook) = Hook::ALL.into_iter().find(|hook| hook.name() == name) else {
-        return match name {
-            "try_to_migrate" => "unmaps by migration and splits",
-            _ => "",
-        };
-    };
-    match hook {
-        Hook::ShrinkList => "freed, writeback, kept; who was reclaiming",
-        Hook::ReclaimPages => "direct reclaim apart from madvise and DAMON",
-        Hook::Unmap => "everything",
-        Hook::UnmapOne => "who lost the mappings",
-        Hook::NotifierStart => "MMU notifiers: calls, time, subscribers",
-        Hook::NotifierEnd => "MMU notifiers: time in the end calls",
-        Hook::RemoveMapping => "freed: seen as it happens, not inferred",
-        Hook::WriteFolio => "writeback: seen as it starts",
-        Hook::RefFreeze => "confirms failed freezes; no answer needs it",
+    match Hook::named(name) {
+        Some(hook) => hook.entry().answers,
+        None => Planned::named(name).map_or("", |planned| planned.answers),
     }
 }
 
-/// Why `hook` isn't active, in words.
+/// Says why `hook` isn't active.
 fn why(hooks: &[HookStatus], hook: Hook) -> String {
     hooks
         .iter()
         .find(|row| row.name == hook.name())
-        .map_or_else(|| format!("hook {} is not there", hook.name()), reason)
+        .map_or_else(|| format!("hook {} is not attached", hook.name()), reason)
 }
 
-/// Why a hook isn't active, in words.
+/// Says why a hook isn't active.
 pub fn reason(row: &HookStatus) -> String {
     let state = match row.state {
         HookState::Active => "active",
@@ -108,93 +106,35 @@ pub fn reason(row: &HookStatus) -> String {
     }
 }
 
-/// Answers that are absent.
+/// Returns the answers that are absent.
 pub fn not_measured(hooks: &[HookStatus]) -> Vec<Gap> {
     let measured = Measured::new(hooks);
-    let mut gaps = Vec::new();
-    let mut gap = |what: &str, why: String| {
-        gaps.push(Gap {
-            what: what.to_owned(),
-            why,
-        });
-    };
+    let mut gaps = without(measured, hooks, |entry| entry.not_measured);
     if !measured.by(Hook::Unmap) {
-        gap("everything: unmaps are not seen", why(hooks, Hook::Unmap));
         return gaps;
     }
-    for (hook, what) in [
-        (
-            Hook::ShrinkList,
-            "freed, writeback and kept (counted as undecided), and who was reclaiming",
-        ),
-        (
-            Hook::ReclaimPages,
-            "direct reclaim, madvise and DAMON apart (reclaimer unknown)",
-        ),
-        (Hook::UnmapOne, "who lost the mappings"),
-        (
-            Hook::NotifierStart,
-            "MMU notifiers: calls, time and subscribers",
-        ),
-        (
-            Hook::NotifierEnd,
-            "time in the end calls of MMU notifiers (times cover the starts)",
-        ),
-    ] {
-        let implied = match hook {
-            Hook::NotifierEnd => !measured.by(Hook::NotifierStart),
-            Hook::ReclaimPages => !measured.by(Hook::ShrinkList),
-            _ => false,
-        };
-        if !measured.by(hook) && !implied {
-            gap(what, why(hooks, hook));
-        }
+    for planned in &PLANNED {
+        let row = hooks
+            .iter()
+            .find(|row| row.name == planned.name || row.name == planned.symbol);
+        gaps.push(Gap {
+            what: planned.not_measured.to_owned(),
+            why: row
+                .filter(|row| row.state != HookState::Active)
+                .map_or_else(|| planned.reason.to_owned(), reason),
+        });
     }
-    let migrate = hooks.iter().find(|row| row.name == "try_to_migrate");
-    gap(
-        "migration and splits",
-        migrate
-            .filter(|row| row.state != HookState::Active)
-            .map_or_else(|| "this version watches reclaim only".to_owned(), reason),
-    );
-    gap(
-        "refaults of what was unmapped in vain",
-        "not measured by this version".to_owned(),
-    );
     gaps
 }
 
-/// Answers that are there, on weaker evidence than usual.
+/// Returns the answers that are given on weaker evidence than usual.
 pub fn weaker(hooks: &[HookStatus]) -> Vec<Gap> {
     let measured = Measured::new(hooks);
-    let mut gaps = Vec::new();
     if !measured.by(Hook::Unmap) {
-        return gaps;
+        return Vec::new();
     }
-    for (hook, what) in [
-        (
-            Hook::ShrinkList,
-            "futile: judged by the references at the return of the unmap alone",
-        ),
-        (
-            Hook::RemoveMapping,
-            "freed: inferred from the folio's state when reclaim moves on",
-        ),
-        (
-            Hook::WriteFolio,
-            "writeback: judged by the folio's flag when reclaim moves on",
-        ),
-    ] {
-        // Without shrink_list nobody follows the folio, so the other two say nothing more.
-        let implied = hook != Hook::ShrinkList && !measured.by(Hook::ShrinkList);
-        if !measured.by(hook) && !implied {
-            gaps.push(Gap {
-                what: what.to_owned(),
-                why: why(hooks, hook),
-            });
-        }
-    }
-    // An active hook may still say how it is weaker than usual.
+    let mut gaps = without(measured, hooks, |entry| entry.weaker);
+    // An active hook may still have a reason why it is weaker than usual.
     for row in hooks.iter().filter(|row| row.state == HookState::Active) {
         if let Some(reason) = &row.reason {
             gaps.push(Gap {
@@ -204,4 +144,23 @@ pub fn weaker(hooks: &[HookStatus]) -> Vec<Gap> {
         }
     }
     gaps
+}
+
+/// Returns the gaps of inactive hooks, except of those that add nothing while another is missing.
+fn without(
+    measured: Measured,
+    hooks: &[HookStatus],
+    gap: impl Fn(&Entry) -> Option<&'static str>,
+) -> Vec<Gap> {
+    let missing = Hook::ALL
+        .into_iter()
+        .filter(|hook| !measured.by(*hook) && measured.needs_of(*hook));
+    missing
+        .filter_map(|hook| {
+            Some(Gap {
+                what: gap(hook.entry())?.to_owned(),
+                why: why(hooks, hook),
+            })
+        })
+        .collect()
 }

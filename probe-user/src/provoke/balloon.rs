@@ -1,38 +1,39 @@
-//! Balloons: child processes that use up a machine's memory until the kernel reclaims, and not
-//! so much that it kills.
+//! Balloons: child processes that use up a machine's memory until the kernel reclaims, but stop
+//! short of the OOM killer.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use super::child::{Launcher, set_comm};
+use super::child::Launcher;
+use super::comm::set_comm;
+use super::counters::meminfo_kib;
 use super::error::{Error, Result, at_file};
-use super::evidence::meminfo_kib;
 use super::mapping::{Mapping, page_size};
 
-/// How fast a balloon grows and touches.
+/// How fast a balloon grows and touches its memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// So that kswapd keeps up.
+    /// Slowly enough for kswapd to keep up.
     Slow,
-    /// As fast as it goes, by two balloons.
+    /// As fast as possible, with two balloons.
     Fast,
 }
 
-/// A balloon. Gone when dropped.
+/// A balloon. Its process is killed on drop.
 #[derive(Debug)]
 pub struct Balloon {
     child: Child,
 }
 
 impl Balloon {
-    /// Its process id.
+    /// Returns its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Fails if it ended, for example because the kernel ran out of memory and killed it.
+    /// Fails if the process has ended, for example because the OOM killer ended it.
     pub fn check(&mut self) -> Result<()> {
         match self.child.try_wait() {
             Ok(None) => Ok(()),
@@ -55,8 +56,8 @@ impl Drop for Balloon {
     }
 }
 
-/// The memory that balloons take, in bytes: nearly all that is available, at once; and a part
-/// of the swap on top, at their pace.
+/// Returns the sizes in bytes of what balloons take at once (nearly all available memory) and of
+/// what they take in all, at their pace (part of the swap on top).
 fn size(meminfo: &str) -> Option<(u64, u64)> {
     let available = meminfo_kib(meminfo, "MemAvailable")?;
     let swap = meminfo_kib(meminfo, "SwapFree")?;
@@ -64,14 +65,15 @@ fn size(meminfo: &str) -> Option<(u64, u64)> {
     (swap >= 64 << 10).then_some((available / 20 * 19 * 1024, (available + swap / 4) * 1024))
 }
 
-/// Starts balloons, and waits until they have filled what was available, by a launcher whose program calls [`serve`] when its last argument begins
-/// with `balloon:`.
+/// Starts balloons and waits until they have filled the available memory.
+///
+/// The launcher's program must call [`serve`] when its last argument begins with `balloon:`.
 pub fn inflate(launcher: &Launcher, pace: Pace) -> Result<Vec<Balloon>> {
     let path = "/proc/meminfo";
     let meminfo = std::fs::read_to_string(path).map_err(at_file("reading", path, "mount /proc"))?;
     let Some((at_once, bytes)) = size(&meminfo) else {
         return Err(Error::lacking(
-            "less than 64 MiB of swap are free, and without swap reclaim leaves memfd memory alone",
+            "less than 64 MiB of swap is free, and without swap reclaim leaves memfd memory alone",
             "add swap (zram will do)",
         ));
     };
@@ -98,7 +100,7 @@ pub fn inflate(launcher: &Launcher, pace: Pace) -> Result<Vec<Balloon>> {
     }
     for (balloon, ready) in balloons.iter_mut().zip(ready) {
         let mut line = String::new();
-        // Its end, and so a line without content, if it is killed.
+        // If the process is killed, its output ends and the line stays empty.
         let _ = ready.map(|ready| BufReader::new(ready).read_line(&mut line));
         if line.is_empty() {
             balloon.check()?;
@@ -107,14 +109,14 @@ pub fn inflate(launcher: &Launcher, pace: Pace) -> Result<Vec<Balloon>> {
     Ok(balloons)
 }
 
-/// The balloon's side: takes memory and touches it round and round, until it is killed or its
-/// parent ends. Returns at once, with false, if the argument isn't a balloon's.
+/// Runs the balloon's side: takes memory and touches it over and over until the process is killed
+/// or its parent ends. Returns false at once if the argument isn't a balloon's.
 pub fn serve(argument: &str) -> Result<bool> {
     let Some([at_once, bytes, pause]) = parse(argument) else {
         return Ok(false);
     };
     let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
-    // The first to go, if it comes to that.
+    // If the OOM killer has to choose, it should choose this process.
     let adjust = std::fs::OpenOptions::new()
         .write(true)
         .open("/proc/self/oom_score_adj");
@@ -122,7 +124,7 @@ pub fn serve(argument: &str) -> Result<bool> {
     set_comm("balloon");
     let pages = usize::try_from(bytes / page_size() as u64).unwrap_or(usize::MAX);
     let map = Mapping::anonymous(pages)?;
-    // Huge pages would make few, large steps of it.
+    // With huge pages the balloon would grow in few, large steps.
     let _ = map.advise(&(0..pages), nix::sys::mman::MmapAdvise::MADV_NOHUGEPAGE);
     let at_once = usize::try_from(at_once / page_size() as u64).unwrap_or(usize::MAX);
     let chunk = (1 << 20) / page_size();
@@ -142,7 +144,8 @@ pub fn serve(argument: &str) -> Result<bool> {
     }
 }
 
-/// Bytes to fill at once, bytes in all, and the pause after each MiB in milliseconds.
+/// Parses the bytes to fill at once, the bytes in all, and the pause after each MiB in
+/// milliseconds.
 fn parse(argument: &str) -> Option<[u64; 3]> {
     let mut numbers = argument
         .strip_prefix("balloon:")?

@@ -1,4 +1,4 @@
-//! Cgroups (version 2) of a provocation's own.
+//! Cgroups (version 2) made for a provocation.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -11,27 +11,27 @@ use super::error::{Error, Result, at_file};
 const MOUNT: &str = "/sys/fs/cgroup";
 const REMEDY: &str = "run as root, on a machine with cgroup v2 mounted on /sys/fs/cgroup";
 
-/// A cgroup's name, as results state it.
+/// The name of a cgroup, as results state it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CgroupName {
-    /// Its path below the mount of cgroup v2, beginning with `/`.
+    /// The path below the cgroup v2 mount, beginning with `/`.
     pub path: String,
-    /// Its id: the inode of its directory, which is what the kernel reports.
+    /// The id: the inode of the cgroup's directory, which is what the kernel reports.
     pub id: u64,
 }
 
-/// A cgroup. Those made by [`create`](Self::create) are removed when dropped, once no process
-/// is in them.
+/// A cgroup. One made by [`create`](Self::create) is removed on drop, once no process is left in
+/// it.
 #[derive(Debug)]
 pub struct Cgroup {
     directory: PathBuf,
-    /// The directories this value made, outermost first.
+    /// The directories that this value made, outermost first.
     made: Vec<PathBuf>,
 }
 
 impl Cgroup {
-    /// Makes a cgroup at a path below the mount, and those above it that are missing, with
-    /// the memory controller on.
+    /// Makes a cgroup at a path below the mount, with the memory controller on, and any missing
+    /// parents.
     pub fn create(path: &str) -> Result<Self> {
         let mount = Path::new(MOUNT);
         if !mount.join("cgroup.controllers").is_file() {
@@ -40,8 +40,8 @@ impl Cgroup {
         let mut directory = mount.to_path_buf();
         let mut made = Vec::new();
         for part in path.split('/').filter(|part| !part.is_empty()) {
-            // The parent may have it on already, or be a leaf with processes: then the memory
-            // files are missing below, which is told where they are written to.
+            // The parent may have the controller on already, or be a leaf with processes. In
+            // that case the memory files are missing below; writing to them reports it.
             let _ = std::fs::write(directory.join("cgroup.subtree_control"), "+memory");
             directory.push(part);
             match std::fs::create_dir(&directory) {
@@ -53,7 +53,19 @@ impl Cgroup {
         Ok(Self { directory, made })
     }
 
-    /// The cgroup this process is in.
+    /// Makes a cgroup as [`create`](Self::create) does, and fails if it has no memory controller.
+    pub(crate) fn with_memory(path: &str) -> Result<Self> {
+        let cgroup = Self::create(path)?;
+        if cgroup.usage().is_err() {
+            return Err(Error::lacking(
+                "the memory controller cannot be turned on for cgroups here",
+                "mount cgroup v2 with the memory controller, and run as root",
+            ));
+        }
+        Ok(cgroup)
+    }
+
+    /// Returns the cgroup of this process.
     #[must_use]
     pub fn of_self() -> Option<Self> {
         let text = std::fs::read_to_string("/proc/self/cgroup").ok()?;
@@ -65,7 +77,7 @@ impl Cgroup {
         })
     }
 
-    /// Its path and id.
+    /// Returns its path and id.
     #[must_use]
     pub fn name(&self) -> CgroupName {
         let relative = self
@@ -78,27 +90,28 @@ impl Cgroup {
         }
     }
 
-    /// Moves a process into it. What it uses later is charged to it.
+    /// Moves a process into the cgroup, which is charged for what the process uses from then on.
     pub fn add(&self, pid: u32) -> Result<()> {
         self.write("cgroup.procs", &pid.to_string())
     }
 
-    /// Writes one of its files.
+    /// Writes one of the cgroup's files.
     pub fn write(&self, file: &str, value: &str) -> Result<()> {
         let path = self.directory.join(file);
         std::fs::write(&path, value).map_err(at_file("writing", path, REMEDY))
     }
 
-    /// Reads one of its files, trimmed.
+    /// Reads one of the cgroup's files, trimmed.
     pub fn read(&self, file: &str) -> Result<String> {
         let path = self.directory.join(file);
         let text = std::fs::read_to_string(&path).map_err(at_file("reading", path, REMEDY))?;
         Ok(text.trim().to_owned())
     }
 
-    /// Asks for that many bytes to be reclaimed from it, by memory.reclaim (Linux 5.19).
-    /// True if all of them were; the kernel gives up (EAGAIN) where it can't, for example
-    /// because the memory is pinned.
+    /// Requests reclaim of that many bytes through memory.reclaim (Linux 5.19).
+    ///
+    /// Returns whether the kernel reclaimed all of them. It gives up (EAGAIN) when it can't, for
+    /// example because the memory is pinned.
     pub fn reclaim(&self, bytes: u64) -> Result<bool> {
         let path = self.directory.join("memory.reclaim");
         if !path.is_file() {
@@ -114,20 +127,22 @@ impl Cgroup {
         }
     }
 
-    /// Reclaims from it until it uses no more than so many bytes, or the kernel gives up, by
-    /// setting memory.high for a moment. The caller is the one who reclaims; its processes are
-    /// throttled only while they allocate meanwhile. For kernels without memory.reclaim.
+    /// Reclaims until the cgroup uses at most that many bytes or the kernel gives up, by lowering
+    /// memory.high for a moment. For kernels without memory.reclaim.
+    ///
+    /// The caller is the reclaimer; the cgroup's processes are throttled only if they allocate
+    /// meanwhile.
     pub fn squeeze(&self, bytes: u64) -> Result<()> {
         self.write("memory.high", &bytes.to_string())?;
         self.write("memory.high", "max")
     }
 
-    /// Its memory usage, in bytes.
+    /// Returns its memory usage, in bytes.
     pub fn usage(&self) -> Result<u64> {
         self.number("memory.current")
     }
 
-    /// How many bytes of swap it and those above it may still use; None without a limit.
+    /// Returns how many bytes of swap it and its ancestors may still use; None without a limit.
     pub(crate) fn swap_headroom(&self) -> Option<u64> {
         let mut least: Option<u64> = None;
         for directory in self
@@ -164,7 +179,8 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         for directory in self.made.iter().rev() {
-            // Only what is empty goes; a process that was just reaped may still be leaving.
+            // Only an empty cgroup can be removed, and a process that was just reaped may still
+            // be leaving.
             for _ in 0..50 {
                 match std::fs::remove_dir(directory) {
                     Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {

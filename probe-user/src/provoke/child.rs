@@ -1,7 +1,7 @@
-//! A child process that holds memory, told what to do over its standard input.
+//! A child process that holds memory and takes orders on its standard input.
 //!
-//! The parent starts its own program again with a hidden subcommand that calls [`serve`], puts
-//! it into a cgroup, and then gives it orders: one line each, answered by one line.
+//! The parent starts its own program again with a hidden subcommand that calls [`serve`], moves
+//! the child into a cgroup, and sends it orders: each is one line, and so is its answer.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -10,34 +10,36 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::comm::{own_comm, set_comm};
+use super::counters::SystemCounters;
 use super::error::{Error, Result};
-use super::evidence::{PageTable, Pages, Snapshot};
-use super::memory::{Memory, Region};
-use super::reference::{Reference, References, Subset};
-use super::scenario::own_comm;
-use super::subscriber::Subscriber;
+use super::page_table::{PageTable, Pages};
+use super::reference::{Reference, References};
+use super::region::{Backing, Region};
+use super::subscriber::KvmSubscriber;
+use super::subset::Subset;
 
-/// What a child is to hold.
+/// What a child has to hold.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Role {
-    /// Its name, of 15 bytes at most: what the kernel calls comm.
+    /// The name of the process, at most 15 bytes: what the kernel calls comm.
     pub comm: String,
-    /// Whether it makes a KVM virtual machine where it can.
+    /// Whether the child makes a KVM virtual machine where it can.
     pub subscriber: bool,
-    /// Where files are made.
+    /// The directory in which files are made.
     pub directory: PathBuf,
-    /// Its memory.
+    /// The memory to hold.
     pub holdings: Vec<Holding>,
 }
 
-/// Memory to hold.
+/// One kind of memory to hold.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Holding {
-    /// What it is.
-    pub memory: Memory,
-    /// How many pages.
+    /// What backs it.
+    pub memory: Backing,
+    /// The number of pages.
     pub pages: usize,
-    /// How every page of it is referenced.
+    /// How every page is referenced.
     pub reference: Reference,
 }
 
@@ -49,11 +51,11 @@ pub enum Order {
     Start,
     /// Count the pages that lost their mapping, then touch all.
     Round,
-    /// As many rounds as fit into so many milliseconds, with a pause of so many in between.
+    /// Do rounds for `millis` milliseconds, with a pause after each.
     Loop {
-        /// For how long.
+        /// The duration in milliseconds.
         millis: u64,
-        /// The pause.
+        /// The pause in milliseconds.
         pause: u64,
     },
 }
@@ -61,44 +63,44 @@ pub enum Order {
 /// What a child knows for certain about one of its holdings.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HoldingReport {
-    /// What it is.
-    pub memory: Memory,
+    /// What backs it.
+    pub memory: Backing,
     /// How it is referenced.
     pub reference: Reference,
-    /// How many pages.
+    /// The number of pages.
     pub pages: u64,
-    /// Pages found without a mapping, summed over the rounds: each was unmapped at least once
-    /// since the round before, so this is a lower bound of unmaps.
+    /// Pages found without a mapping, summed over the rounds. Each was unmapped at least once
+    /// since the previous round, so this is a lower bound of the unmaps.
     pub found: Pages,
 }
 
 /// What a child knows for certain.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ChildReport {
-    /// The process.
+    /// The process id.
     pub pid: u32,
-    /// Its name.
+    /// The name of the process.
     pub comm: String,
-    /// Whether KVM listens to its MMU notifiers.
+    /// Whether KVM subscribes to its MMU notifiers.
     pub subscriber: bool,
-    /// How often its pages were counted and touched.
+    /// How many times its pages were counted and touched.
     pub rounds: u64,
     /// Minor faults since the memory was made.
     pub minor_faults: u64,
     /// Major faults since the memory was made.
     pub major_faults: u64,
-    /// Its memory, in the order of the role.
+    /// Its memory, in the order of the role's holdings.
     pub holdings: Vec<HoldingReport>,
 }
 
-/// The child's side: obeys until standard input ends, then gives everything back.
+/// Runs the child's side: obeys until standard input ends, then gives everything back.
 ///
 /// `role` is the JSON that [`Worker::start`] put on the command line.
 pub fn serve(role: &str) -> Result<()> {
     let role: Role = serde_json::from_str(role).map_err(|error| {
         Error::lacking(
-            format!("the role is not one ({error})"),
-            "don't call this by hand",
+            format!("the role cannot be parsed ({error})"),
+            "do not run this subcommand by hand: it is for children of this program",
         )
     })?;
     set_comm(&role.comm);
@@ -137,14 +139,6 @@ pub fn serve(role: &str) -> Result<()> {
     Ok(())
 }
 
-/// Names the calling thread, cut to the 15 bytes the kernel keeps.
-pub fn set_comm(comm: &str) {
-    let short: Vec<u8> = comm.bytes().filter(|&byte| byte != 0).take(15).collect();
-    if let Ok(name) = std::ffi::CString::new(short) {
-        let _ = nix::sys::prctl::set_name(&name);
-    }
-}
-
 struct Held {
     region: Region,
     _references: References,
@@ -153,17 +147,17 @@ struct Held {
 
 struct State {
     held: Vec<Held>,
-    subscriber: Option<Subscriber>,
+    subscriber: Option<KvmSubscriber>,
     table: PageTable,
     rounds: u64,
-    start: Snapshot,
+    start: SystemCounters,
 }
 
 impl State {
     fn new(role: &Role) -> Result<Self> {
         let subscriber = role
             .subscriber
-            .then(Subscriber::open)
+            .then(KvmSubscriber::open)
             .and_then(std::result::Result::ok);
         let held = role.holdings.iter().map(|holding| hold(holding, role));
         Ok(Self {
@@ -171,13 +165,13 @@ impl State {
             subscriber,
             table: PageTable::open()?,
             rounds: 0,
-            start: Snapshot::take(),
+            start: SystemCounters::take(),
         })
     }
 
     fn round(&mut self) -> Result<()> {
         for held in &mut self.held {
-            let [all, _] = self.table.look(&held.region, |_| true)?;
+            let [all, _] = self.table.inspect(&held.region, |_| true)?;
             held.report.found += all;
             held.region.touch((self.rounds % 250) as u8 + 1);
         }
@@ -186,7 +180,7 @@ impl State {
     }
 
     fn report(&self) -> ChildReport {
-        let change = Snapshot::take().since(&self.start);
+        let change = SystemCounters::take().since(&self.start);
         ChildReport {
             pid: std::process::id(),
             comm: own_comm(),
@@ -216,7 +210,7 @@ fn hold(holding: &Holding, role: &Role) -> Result<Held> {
     })
 }
 
-/// The parent's side of a child. Ends with it when dropped.
+/// The parent's side of a child. Dropping it ends the child.
 #[derive(Debug)]
 pub struct Worker {
     child: Child,
@@ -224,7 +218,7 @@ pub struct Worker {
     answers: BufReader<ChildStdout>,
 }
 
-/// How to start a child: a program, and the arguments after which the role's JSON goes.
+/// How to start a child: a program, and the arguments that precede the role's JSON.
 #[derive(Clone, Debug)]
 pub struct Launcher {
     /// The program.
@@ -234,7 +228,8 @@ pub struct Launcher {
 }
 
 impl Launcher {
-    /// This program again, with a subcommand that calls [`serve`] on its last argument.
+    /// Returns a launcher of this same program, with a subcommand that calls [`serve`] on its last
+    /// argument.
     pub fn this_program(subcommand: &str) -> Result<Self> {
         let program = std::env::current_exe().map_err(super::error::at_file(
             "finding",
@@ -249,8 +244,8 @@ impl Launcher {
 }
 
 impl Worker {
-    /// Starts a child. It holds nothing before its first order, so it can be moved into a
-    /// cgroup and all it holds is charged there.
+    /// Starts a child. It holds nothing before its first order, so that it can be moved into a
+    /// cgroup first, which is then charged for everything.
     pub fn start(launcher: &Launcher, role: &Role) -> Result<Self> {
         let json = serde_json::to_string(role).unwrap_or_default();
         let failed = super::error::at_file("starting", &launcher.program, "see the cause");
@@ -266,7 +261,7 @@ impl Worker {
             let _ = child.kill();
             return Err(Error::Child {
                 pid: child.id(),
-                what: "has no standard output".into(),
+                what: "it has no standard output".into(),
             });
         };
         Ok(Self {
@@ -276,13 +271,13 @@ impl Worker {
         })
     }
 
-    /// Its process id.
+    /// Returns its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Gives an order without waiting for the answer.
+    /// Sends an order without waiting for the answer.
     pub fn order(&mut self, order: Order) -> Result<()> {
         let line = serde_json::to_string(&order).unwrap_or_default();
         let sent = self
@@ -292,21 +287,22 @@ impl Worker {
         if sent {
             Ok(())
         } else {
-            Err(self.broken("takes no orders"))
+            Err(self.broken("it takes no orders"))
         }
     }
 
-    /// Waits for the answer to the oldest order that wasn't answered yet.
+    /// Waits for the answer to the oldest unanswered order.
     pub fn answer(&mut self) -> Result<ChildReport> {
         let mut line = String::new();
         match self.answers.read_line(&mut line) {
-            Ok(1..) => serde_json::from_str(&line)
-                .map_err(|_| self.broken(&format!("answered {:?}", line.trim()))),
-            _ => Err(self.broken("ended before it answered")),
+            Ok(1..) => serde_json::from_str(&line).map_err(|_| {
+                self.broken(&format!("its answer cannot be parsed: {:?}", line.trim()))
+            }),
+            _ => Err(self.broken("it ended before it answered")),
         }
     }
 
-    /// Gives an order and waits for the answer.
+    /// Sends an order and waits for the answer.
     pub fn obey(&mut self, order: Order) -> Result<ChildReport> {
         self.order(order)?;
         self.answer()
@@ -323,8 +319,8 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         drop(self.orders.take());
-        let patience = Instant::now() + Duration::from_secs(5);
-        while Instant::now() < patience {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < deadline {
             if !matches!(self.child.try_wait(), Ok(None)) {
                 return;
             }
@@ -362,7 +358,7 @@ mod tests {
             subscriber: false,
             directory: super::super::default_directory(),
             holdings: vec![Holding {
-                memory: Memory::Anon,
+                memory: Backing::Anon,
                 pages: 8,
                 reference: Reference::None,
             }],

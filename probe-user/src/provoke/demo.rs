@@ -1,23 +1,24 @@
-//! A story to look at: three services, of which two have memory that reclaim can't free.
+//! A demonstration: three services, two of which have memory that reclaim cannot free.
 
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::cgroup::{Cgroup, CgroupName};
-use super::child::{ChildReport, Holding, Launcher, Order, Role, Worker};
-use super::error::{Error, Result};
-use super::memory::{Memory, default_directory};
+use super::child::{ChildReport, Holding, Launcher, Order, Role};
+use super::error::Result;
+use super::member::Member;
 use super::reference::Reference;
+use super::region::{Backing, Region, default_directory};
 
-/// One service of the story, as it ended.
+/// One service of the demo, at its end.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Service {
-    /// Its cgroup.
+    /// The cgroup of the service.
     pub cgroup: CgroupName,
-    /// What it knows for certain.
+    /// What the process knows for certain.
     pub process: ChildReport,
-    /// Unmaps in vain: at least so many.
+    /// The least number of futile unmaps.
     pub futile_at_least: u64,
 }
 
@@ -26,36 +27,22 @@ pub struct Service {
 pub struct Story {
     /// `pinscope.demo/1`.
     pub schema: String,
-    /// `memory.reclaim` or `memory.high`.
+    /// What reclaimed: `memory.reclaim` or `memory.high`.
     pub pressure: String,
-    /// How long it took, in seconds.
+    /// The duration, in seconds.
     pub seconds: f64,
     /// The services.
     pub services: Vec<Service>,
 }
 
-/// Fields are dropped in their order: the process goes before its cgroup.
-struct Actor {
-    worker: Worker,
-    cgroup: Cgroup,
-}
-
-/// Plays the demo for about `duration`, telling `say` each step in words.
+/// Plays the demo for about `duration`, and describes each step through `say`.
 pub fn play(launcher: &Launcher, duration: Duration, say: impl Fn(&str)) -> Result<Story> {
     let start = Instant::now();
     let above = Cgroup::create("/demo.slice")?;
-    let mut actors = Vec::new();
+    let mut members = Vec::new();
     for (role, what) in cast() {
-        let cgroup = Cgroup::create(&format!("/demo.slice/{}.service", role.comm))?;
-        if cgroup.usage().is_err() {
-            return Err(Error::lacking(
-                "the memory controller can't be turned on for cgroups here",
-                "mount cgroup v2 with the memory controller, and run as root",
-            ));
-        }
-        let mut worker = Worker::start(launcher, &role)?;
-        cgroup.add(worker.pid())?;
-        let report = worker.obey(Order::Start)?;
+        let cgroup = format!("/demo.slice/{}.service", role.comm);
+        let (member, report) = Member::start(launcher, &role, &cgroup)?;
         let kvm = if report.subscriber {
             ", a KVM guest beside it"
         } else {
@@ -65,10 +52,10 @@ pub fn play(launcher: &Launcher, duration: Duration, say: impl Fn(&str)) -> Resu
             "{:12} (pid {}) holds {what}{kvm}",
             role.comm, report.pid
         ));
-        actors.push(Actor { worker, cgroup });
+        members.push(member);
     }
     let proactive = matches!(
-        actors.first().map(|actor| actor.cgroup.reclaim(4096)),
+        members.first().map(|member| member.cgroup.reclaim(4096)),
         Some(Ok(_))
     );
     let pressure = if proactive {
@@ -77,17 +64,17 @@ pub fn play(launcher: &Launcher, duration: Duration, say: impl Fn(&str)) -> Resu
         "memory.high"
     };
     say(&format!(
-        "reclaiming from all three by {pressure}, while they go on working …"
+        "reclaiming from all three through {pressure} while they keep working …"
     ));
     while start.elapsed() < duration {
-        for actor in &mut actors {
-            actor.worker.order(Order::Loop {
+        for member in &mut members {
+            member.worker.order(Order::Loop {
                 millis: 600,
                 pause: 100,
             })?;
         }
         std::thread::sleep(Duration::from_millis(200));
-        for Actor { cgroup, .. } in &actors {
+        for Member { cgroup, .. } in &members {
             let usage = cgroup.usage()?;
             if proactive {
                 cgroup.reclaim(usage)?;
@@ -95,12 +82,12 @@ pub fn play(launcher: &Launcher, duration: Duration, say: impl Fn(&str)) -> Resu
                 cgroup.squeeze(usage / 4)?;
             }
         }
-        for actor in &mut actors {
-            actor.worker.answer()?;
+        for member in &mut members {
+            member.worker.answer()?;
         }
     }
     let mut services = Vec::new();
-    for Actor { worker, cgroup } in &mut actors {
+    for Member { worker, cgroup } in &mut members {
         let process = worker.obey(Order::Round)?;
         let futile_at_least = process
             .holdings
@@ -118,7 +105,7 @@ pub fn play(launcher: &Launcher, duration: Duration, say: impl Fn(&str)) -> Resu
             futile_at_least,
         });
     }
-    drop(actors);
+    drop(members);
     drop(above);
     Ok(Story {
         schema: "pinscope.demo/1".to_owned(),
@@ -128,9 +115,9 @@ pub fn play(launcher: &Launcher, duration: Duration, say: impl Fn(&str)) -> Resu
     })
 }
 
-/// The services, each with what it holds in words. Pages of 4 KiB.
+/// Returns the services, each with a description of what it holds. The sizes assume pages of 4 KiB.
 fn cast() -> [(Role, &'static str); 3] {
-    let role = |comm: &str, subscriber, holdings: &[(Memory, usize, Reference)]| Role {
+    let role = |comm: &str, subscriber, holdings: &[(Backing, usize, Reference)]| Role {
         comm: comm.to_owned(),
         subscriber,
         directory: default_directory(),
@@ -143,17 +130,17 @@ fn cast() -> [(Role, &'static str); 3] {
             })
             .collect(),
     };
-    // Where temporary files are in memory, the cache is a memfd.
-    let file = match super::memory::Region::new(Memory::File, 1, &default_directory()) {
-        Ok(_) => Memory::File,
-        Err(_) => Memory::Memfd,
+    // Where temporary files live in memory, a memfd stands in for the cached file.
+    let file = match Region::new(Backing::File, 1, &default_directory()) {
+        Ok(_) => Backing::File,
+        Err(_) => Backing::Memfd,
     };
     [
         (
             role(
                 "gpu-trainer",
                 true,
-                &[(Memory::Memfd, 16384, Reference::IoUring)],
+                &[(Backing::Memfd, 16384, Reference::IoUring)],
             ),
             "64 MiB of memfd, pinned by io_uring",
         ),
@@ -161,7 +148,7 @@ fn cast() -> [(Role, &'static str); 3] {
             role(
                 "pipe-relay",
                 false,
-                &[(Memory::Memfd, 4096, Reference::Vmsplice)],
+                &[(Backing::Memfd, 4096, Reference::Vmsplice)],
             ),
             "16 MiB of memfd, in pipes",
         ),
@@ -171,10 +158,10 @@ fn cast() -> [(Role, &'static str); 3] {
                 false,
                 &[
                     (file, 4096, Reference::None),
-                    (Memory::Anon, 4096, Reference::None),
+                    (Backing::Anon, 4096, Reference::None),
                 ],
             ),
-            "16 MiB of cached file and 16 MiB of its own memory, pinned by nobody",
+            "16 MiB of cached file and 16 MiB of anonymous memory, neither of it pinned",
         ),
     ]
 }

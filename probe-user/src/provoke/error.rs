@@ -1,4 +1,4 @@
-//! What can go wrong while provoking, each with what to do about it.
+//! What can go wrong while provoking, and what to do about it.
 
 use std::path::PathBuf;
 
@@ -14,10 +14,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A system call failed in a way this program can't explain further.
+    /// A system call failed, and this program cannot say more about it.
     #[error("{action}: {errno}; {remedy}")]
     System {
-        /// What was being done, in words.
+        /// What was attempted.
         action: String,
         /// The kernel's answer.
         errno: Errno,
@@ -27,7 +27,7 @@ pub enum Error {
     /// A file could not be read or written.
     #[error("{action} {path}: {source}; {remedy}", path = path.display())]
     File {
-        /// What was being done, in words.
+        /// What was attempted.
         action: &'static str,
         /// The file.
         path: PathBuf,
@@ -36,9 +36,9 @@ pub enum Error {
         /// What to do about it.
         remedy: &'static str,
     },
-    /// The machine lacks something that the provocation needs. Not a failure of the
-    /// program: callers report it as "not applicable" or exit with 77.
-    #[error("this machine can't run it: {reason}; {remedy}")]
+    /// The machine lacks something that the provocation needs. The program didn't fail: callers
+    /// report "not applicable" or exit with 77.
+    #[error("this machine cannot run it: {reason}; {remedy}")]
     NotApplicable {
         /// What is missing.
         reason: String,
@@ -46,25 +46,25 @@ pub enum Error {
         remedy: String,
     },
     /// A number given by the user is out of range.
-    #[error("{what} is {got}, which is outside {allowed}; give a number within it")]
+    #[error("{what} is {got}, which is outside the range {allowed}; give a number within it")]
     OutOfRange {
-        /// Which number.
+        /// The name of the number.
         what: &'static str,
-        /// What was given.
+        /// The value given.
         got: u64,
-        /// The range, in words.
+        /// The allowed range, in words.
         allowed: &'static str,
     },
     /// No scenario has that name.
     #[error("there is no scenario {name:?}; the scenarios are: {known}")]
     UnknownScenario {
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// All the names there are, comma separated.
+        /// All known names, separated by commas.
         known: String,
     },
-    /// A child process didn't do as it was told.
-    #[error("child process {pid}: {what}; its own words are on stderr")]
+    /// A child process failed or didn't obey.
+    #[error("child process {pid}: {what}; see its messages on stderr")]
     Child {
         /// Its process id.
         pid: u32,
@@ -74,7 +74,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// A failed system call.
+    /// Makes the error of a failed system call.
     pub(crate) fn system(action: impl Into<String>, errno: Errno, remedy: &'static str) -> Self {
         Self::System {
             action: action.into(),
@@ -83,7 +83,7 @@ impl Error {
         }
     }
 
-    /// Something the machine lacks.
+    /// Makes the error for something that the machine lacks.
     pub(crate) fn lacking(reason: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::NotApplicable {
             reason: reason.into(),
@@ -91,7 +91,7 @@ impl Error {
         }
     }
 
-    /// True where the machine, not the program, is the reason (exit status 77).
+    /// Returns whether the machine is the reason and not the program (exit status 77).
     #[must_use]
     pub fn is_not_applicable(&self) -> bool {
         matches!(self, Self::NotApplicable { .. })

@@ -1,6 +1,6 @@
-//! A mapping of pages: the one place where this module touches memory by address.
+//! A mapping of pages: the only place where provocations access memory by address.
 //!
-//! Nothing here hands out a reference into the mapping: its pages are shared with the kernel
+//! Nothing here hands out a reference into the mapping. Its pages are shared with the kernel
 //! (reclaim, pipes, rings), so single bytes are read and written volatilely, by page number.
 #![allow(unsafe_code)]
 
@@ -16,7 +16,7 @@ use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags};
 
 use super::error::{Error, Result};
 
-/// The size of a page of this machine, in bytes.
+/// Returns the page size of this machine, in bytes.
 #[must_use]
 pub fn page_size() -> usize {
     nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)
@@ -26,7 +26,9 @@ pub fn page_size() -> usize {
         .unwrap_or(4096)
 }
 
-/// A mapping of whole pages, unmapped when dropped.
+const READ_WRITE: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
+
+/// A mapping of whole pages, unmapped on drop.
 #[derive(Debug)]
 pub struct Mapping {
     start: NonNull<libc::c_void>,
@@ -37,21 +39,9 @@ pub struct Mapping {
 impl Mapping {
     /// Maps `pages` pages of private anonymous memory, read and write.
     pub fn anonymous(pages: usize) -> Result<Self> {
-        let (length, page_size) = length_of(pages)?;
-        // SAFETY: no address is asked for, so no mapping that exists is replaced.
-        let start = unsafe {
-            nix::sys::mman::mmap_anonymous(
-                None,
-                length,
-                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
-                MapFlags::MAP_PRIVATE,
-            )
-        };
-        let start = start.map_err(|errno| cannot_map(length, errno))?;
-        Ok(Self {
-            start,
-            pages,
-            page_size,
+        // SAFETY: no address is given, so no existing mapping is replaced.
+        Self::of(pages, |length| unsafe {
+            nix::sys::mman::mmap_anonymous(None, length, READ_WRITE, MapFlags::MAP_PRIVATE)
         })
     }
 
@@ -59,19 +49,32 @@ impl Mapping {
     ///
     /// The file must be at least that long: touching a page beyond its end is a SIGBUS.
     pub fn shared(file: impl AsFd, pages: usize) -> Result<Self> {
-        let (length, page_size) = length_of(pages)?;
-        // SAFETY: no address is asked for, so no mapping that exists is replaced.
-        let start = unsafe {
-            nix::sys::mman::mmap(
-                None,
-                length,
-                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
-                MapFlags::MAP_SHARED,
-                file,
-                0,
+        // SAFETY: no address is given, so no existing mapping is replaced.
+        Self::of(pages, |length| unsafe {
+            nix::sys::mman::mmap(None, length, READ_WRITE, MapFlags::MAP_SHARED, file, 0)
+        })
+    }
+
+    fn of(
+        pages: usize,
+        map: impl FnOnce(NonZeroUsize) -> nix::Result<NonNull<libc::c_void>>,
+    ) -> Result<Self> {
+        let page_size = page_size();
+        let length = pages
+            .checked_mul(page_size)
+            .and_then(NonZeroUsize::new)
+            .ok_or(Error::OutOfRange {
+                what: "the number of pages",
+                got: pages as u64,
+                allowed: "1 to the size of the address space",
+            })?;
+        let start = map(length).map_err(|errno| {
+            Error::system(
+                format!("mapping {length} bytes"),
+                errno,
+                "ask for fewer pages, or raise RLIMIT_AS",
             )
-        };
-        let start = start.map_err(|errno| cannot_map(length, errno))?;
+        })?;
         Ok(Self {
             start,
             pages,
@@ -79,25 +82,25 @@ impl Mapping {
         })
     }
 
-    /// How many pages it has.
+    /// Returns the number of its pages.
     #[must_use]
     pub fn pages(&self) -> usize {
         self.pages
     }
 
-    /// The size of each of its pages, in bytes.
+    /// Returns the size of each of its pages, in bytes.
     #[must_use]
     pub fn page_size(&self) -> usize {
         self.page_size
     }
 
-    /// The address of its first byte.
+    /// Returns the address of its first byte.
     #[must_use]
     pub fn address(&self) -> usize {
         self.start.as_ptr().addr()
     }
 
-    /// Writes one byte at the start of a page, and so faults it in for writing.
+    /// Writes one byte at the start of a page, which faults the page in for writing.
     /// A page number beyond the mapping is ignored.
     pub fn write(&self, page: usize, value: u8) {
         if page < self.pages {
@@ -110,7 +113,7 @@ impl Mapping {
         }
     }
 
-    /// Reads the byte at the start of a page, and so faults it in for reading.
+    /// Reads the byte at the start of a page, which faults the page in for reading.
     /// A page number beyond the mapping reads as 0.
     #[must_use]
     pub fn read(&self, page: usize) -> u8 {
@@ -130,16 +133,16 @@ impl Mapping {
 
     /// Gives the kernel advice about a run of pages.
     ///
-    /// No Rust reference into the mapping exists that advice such as MADV_DONTNEED could
-    /// change under somebody's feet.
+    /// Advice such as MADV_DONTNEED changes memory, but no Rust reference into the mapping exists
+    /// that could observe it.
     pub fn advise(&self, run: &Range<usize>, advice: MmapAdvise) -> nix::Result<()> {
         let (start, length) = self.part(run);
         // SAFETY: the run lies within the mapping, and no reference into it is ever held.
         unsafe { nix::sys::mman::madvise(start, length, advice) }
     }
 
-    /// For each page of the mapping: whether it is in memory (for anonymous memory: mapped,
-    /// or in the swap cache).
+    /// Returns for each page of the mapping whether it is in memory (anonymous memory: mapped, or
+    /// in the swap cache).
     pub fn in_memory(&self) -> Result<Vec<bool>> {
         let mut answer = vec![0_u8; self.pages];
         // SAFETY: the vector has one byte for each page of the mapping, as mincore wants.
@@ -160,7 +163,7 @@ impl Mapping {
         Ok(answer.into_iter().map(|byte| byte & 1 == 1).collect())
     }
 
-    /// The addresses of a run of pages, for registration with a ring.
+    /// Returns the addresses of a run of pages, for registration with a ring.
     pub(crate) fn iovec(&self, run: &Range<usize>) -> libc::iovec {
         let (start, length) = self.part(run);
         libc::iovec {
@@ -169,8 +172,8 @@ impl Mapping {
         }
     }
 
-    /// Splices runs of pages into a pipe: it then holds a reference on each of them.
-    /// Returns the number of bytes spliced.
+    /// Splices runs of pages into a pipe, which then holds a reference on each of them, and
+    /// returns the number of bytes spliced.
     pub(crate) fn vmsplice(&self, pipe: impl AsFd, runs: &[Range<usize>]) -> nix::Result<usize> {
         let slices: Vec<IoSlice<'_>> = runs
             .iter()
@@ -186,7 +189,7 @@ impl Mapping {
         nix::fcntl::vmsplice(pipe, &slices, nix::fcntl::SpliceFFlags::SPLICE_F_NONBLOCK)
     }
 
-    /// Start and length in bytes of a run, cut down to what lies within the mapping.
+    /// Returns the start and the length in bytes of a run, clipped to the mapping.
     fn part(&self, run: &Range<usize>) -> (NonNull<libc::c_void>, usize) {
         let end = run.end.min(self.pages);
         let first = run.start.min(end);
@@ -198,31 +201,9 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: the mapping is this value's own, and nobody can have a reference into it.
+        // SAFETY: this value owns the mapping, and no reference into it can exist.
         let _ = unsafe { nix::sys::mman::munmap(self.start, self.pages * self.page_size) };
     }
-}
-
-/// The length in bytes of that many pages, and the size of one.
-fn length_of(pages: usize) -> Result<(NonZeroUsize, usize)> {
-    let page_size = page_size();
-    let length = pages
-        .checked_mul(page_size)
-        .and_then(NonZeroUsize::new)
-        .ok_or(Error::OutOfRange {
-            what: "the number of pages",
-            got: pages as u64,
-            allowed: "1 to the size of the address space",
-        })?;
-    Ok((length, page_size))
-}
-
-fn cannot_map(length: NonZeroUsize, errno: Errno) -> Error {
-    Error::system(
-        format!("mapping {length} bytes"),
-        errno,
-        "ask for fewer pages, or raise RLIMIT_AS",
-    )
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Memory pressure on processes with pinned memory, for guests under test.
 //!
 //! Not for a host in production: the modes `kswapd` and `direct` put the whole machine under
-//! pressure, and the others change cgroups (of their own).
+//! pressure; the other modes only change cgroups of their own.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -10,52 +10,53 @@ use serde::{Deserialize, Serialize};
 
 use super::balloon::{self, Balloon, Pace};
 use super::cgroup::{Cgroup, CgroupName};
-use super::child::{ChildReport, Holding, Launcher, Order, Role, Worker};
+use super::child::{ChildReport, Holding, Launcher, Order, Role};
+use super::counters::{CounterChange, SystemCounters};
 use super::error::{Error, Result};
-use super::evidence::{Change, Snapshot};
 use super::mapping::page_size;
-use super::memory::{Memory, default_directory};
+use super::member::Member;
 use super::reference::Reference;
+use super::region::{Backing, default_directory};
 
-/// Who is made to reclaim.
+/// The reclaimer to provoke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Mode {
-    /// Writes to the cgroups' memory.reclaim (Linux 5.19): `proactive`.
+pub enum PressureMode {
+    /// `proactive`: writes to the cgroups' memory.reclaim (Linux 5.19).
     MemoryReclaim,
-    /// The cgroups' memory.high below their usage, while they touch their memory: `memcg`.
+    /// `memcg`: sets the cgroups' memory.high below their usage while they touch their memory.
     MemoryHigh,
-    /// A balloon that allocates slowly, so that kswapd keeps up: `kswapd`. Which pages it takes
-    /// is its own choice: 20 seconds and a few tens of MiB give it the occasion.
+    /// `kswapd`: a balloon allocates slowly enough for kswapd to keep up. kswapd chooses which
+    /// pages it takes; 20 seconds and a few tens of MiB give it the opportunity.
     Kswapd,
-    /// Balloons that allocate fast, so that allocations reclaim on their own: `direct`, and
-    /// `kswapd` beside it.
+    /// `direct`, and `kswapd` as well: balloons allocate so fast that allocations have to reclaim.
     Direct,
 }
 
-/// How to press.
+/// How to apply pressure.
 #[derive(Clone, Debug)]
-pub struct Options {
-    /// Who reclaims.
-    pub mode: Mode,
-    /// How many processes hold memory, each in a cgroup of its own.
+pub struct PressurePlan {
+    /// The reclaimer to provoke.
+    pub mode: PressureMode,
+    /// The number of processes that hold memory, each in a cgroup of its own.
     pub processes: usize,
-    /// Pages of memfd that each pins by io_uring; as many again, unpinned, lie beside them.
+    /// The number of memfd pages that each process pins through io_uring. Each process has as
+    /// many unpinned pages as well.
     pub pages: usize,
-    /// For how long.
+    /// The duration.
     pub duration: Duration,
-    /// Whether each makes a KVM virtual machine where it can.
+    /// Whether each process makes a KVM virtual machine where it can.
     pub subscriber: bool,
     /// How to start children.
     pub launcher: Launcher,
-    /// Where files are made.
+    /// The directory in which files are made.
     pub directory: PathBuf,
 }
 
-impl Options {
-    /// Two processes, 1024 pages each, ten seconds.
+impl PressurePlan {
+    /// Plans two processes with 1024 pages each, for ten seconds.
     #[must_use]
-    pub fn new(mode: Mode, launcher: Launcher) -> Self {
+    pub fn new(mode: PressureMode, launcher: Launcher) -> Self {
         Self {
             mode,
             processes: 2,
@@ -68,87 +69,88 @@ impl Options {
     }
 }
 
-/// What is known for certain of one process that was pressed.
+/// What is known for certain about one process under pressure.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Pressed {
-    /// Its cgroup.
+    /// The cgroup of the process.
     pub cgroup: CgroupName,
-    /// What it knows itself. The first holding is pinned, the second is not.
+    /// What the process knows itself. The first holding is pinned, the second is not.
     pub process: ChildReport,
-    /// Unmaps of pinned pages in vain: at least so many.
+    /// The least number of futile unmaps of its pinned pages.
     pub futile_at_least: u64,
 }
 
-/// What is known for certain of a run.
+/// What is known for certain about a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Report {
+pub struct PressureReport {
     /// `pinscope.pressure/1`.
     pub schema: String,
-    /// Who was made to reclaim.
-    pub mode: Mode,
+    /// The provoked reclaimer.
+    pub mode: PressureMode,
     /// The size of a page, in bytes.
     pub page_size: u64,
-    /// How long it took, in seconds.
+    /// The duration, in seconds.
     pub seconds: f64,
-    /// How often reclaim was asked for (memory.reclaim only).
+    /// How many times reclaim was requested (memory.reclaim only).
     pub reclaims: u64,
-    /// Each process.
+    /// The processes.
     pub processes: Vec<Pressed>,
-    /// Process ids of the balloons, whose allocations reclaim.
+    /// The process ids of the balloons, whose allocations reclaim.
     pub balloons: Vec<u32>,
-    /// Unmaps of pinned pages in vain, over all processes: at least so many.
+    /// The least number of futile unmaps of pinned pages, over all processes.
     pub futile_at_least: u64,
-    /// The machine's counters over the run; `pgscan_kswapd` and `pgscan_direct` tell whether
-    /// the pressure was felt.
-    pub change: Change,
+    /// The change of the machine's counters over the run; `pgscan_kswapd` and `pgscan_direct` show
+    /// whether the pressure had an effect.
+    pub change: CounterChange,
 }
 
-/// Starts the processes, presses, and tells what is known. Everything is gone afterwards.
-pub fn press(options: &Options) -> Result<Report> {
+/// Starts the processes, applies the pressure, and reports what is known for certain. Nothing is
+/// left behind.
+pub fn press(plan: &PressurePlan) -> Result<PressureReport> {
     let start = Instant::now();
-    let mut members = start_members(options)?;
-    let before = Snapshot::take();
+    let mut members = start_members(plan)?;
+    let before = SystemCounters::take();
     let mut reclaims = 0;
     let mut balloons = Vec::new();
-    match options.mode {
-        Mode::MemoryReclaim => {
-            let end = start + options.duration;
+    match plan.mode {
+        PressureMode::MemoryReclaim => {
+            let end = start + plan.duration;
             while Instant::now() < end {
                 for Member { worker, cgroup } in &mut members.all {
-                    // In lock step: the process waits while it is reclaimed, so what it counts
-                    // afterwards is exactly what this reclaim left unmapped.
+                    // In lock step: the process waits during the reclaim, so it then counts
+                    // exactly what this reclaim left unmapped.
                     cgroup.reclaim(cgroup.usage()?)?;
                     reclaims += 1;
                     worker.obey(Order::Round)?;
                 }
             }
         }
-        Mode::MemoryHigh => {
+        PressureMode::MemoryHigh => {
             for Member { cgroup, .. } in &members.all {
-                // Above the pinned half, below the whole: the rest can be reclaimed.
-                let high = options.pages * page_size() * 3 / 2;
+                // Above the pinned half and below the whole, so that the rest can be reclaimed.
+                let high = plan.pages * page_size() * 3 / 2;
                 cgroup.write("memory.high", &high.to_string())?;
             }
-            touch_meanwhile(&mut members.all, options.duration, 20, || Ok(()))?;
+            touch_meanwhile(&mut members.all, plan.duration, 20, || Ok(()))?;
             for Member { cgroup, .. } in &members.all {
                 cgroup.write("memory.high", "max")?;
             }
         }
-        Mode::Kswapd | Mode::Direct => {
-            let pace = if options.mode == Mode::Direct {
+        PressureMode::Kswapd | PressureMode::Direct => {
+            let pace = if plan.mode == PressureMode::Direct {
                 Pace::Fast
             } else {
                 Pace::Slow
             };
-            let mut inflated = balloon::inflate(&options.launcher, pace)?;
+            let mut inflated = balloon::inflate(&plan.launcher, pace)?;
             balloons = inflated.iter().map(Balloon::pid).collect();
-            // Seldom, or the pages look too busy to be taken.
-            touch_meanwhile(&mut members.all, options.duration, 3000, || {
+            // Rarely: kswapd leaves pages alone that are touched often.
+            touch_meanwhile(&mut members.all, plan.duration, 3000, || {
                 inflated.iter_mut().try_for_each(Balloon::check)
             })?;
         }
     }
-    let change = Snapshot::take().since(&before);
+    let change = SystemCounters::take().since(&before);
     let mut processes = Vec::new();
     for Member { worker, cgroup } in &mut members.all {
         let process = worker.obey(Order::Round)?;
@@ -162,9 +164,9 @@ pub fn press(options: &Options) -> Result<Report> {
             futile_at_least,
         });
     }
-    Ok(Report {
+    Ok(PressureReport {
         schema: "pinscope.pressure/1".to_owned(),
-        mode: options.mode,
+        mode: plan.mode,
         page_size: page_size() as u64,
         seconds: start.elapsed().as_secs_f64(),
         reclaims,
@@ -178,20 +180,14 @@ pub fn press(options: &Options) -> Result<Report> {
     })
 }
 
-/// A process in its cgroup. Fields are dropped in their order: the process goes before it.
-struct Member {
-    worker: Worker,
-    cgroup: Cgroup,
-}
-
-/// All of them, and the cgroup above theirs, which goes last.
+/// The processes, and the parent of their cgroups, which is removed last.
 struct Members {
     all: Vec<Member>,
     _above: Cgroup,
 }
 
-fn start_members(options: &Options) -> Result<Members> {
-    if options.processes == 0 || options.pages == 0 {
+fn start_members(plan: &PressurePlan) -> Result<Members> {
+    if plan.processes == 0 || plan.pages == 0 {
         return Err(Error::OutOfRange {
             what: "the number of processes or pages",
             got: 0,
@@ -203,42 +199,28 @@ fn start_members(options: &Options) -> Result<Members> {
         all: Vec::new(),
         _above: Cgroup::create(&above)?,
     };
-    for number in 0..options.processes {
-        let cgroup = Cgroup::create(&format!("{above}/p{number}"))?;
-        if cgroup.usage().is_err() {
-            return Err(Error::lacking(
-                "the memory controller can't be turned on for cgroups here",
-                "mount cgroup v2 with the memory controller, and run as root",
-            ));
-        }
+    for number in 0..plan.processes {
+        let holding = |reference| Holding {
+            memory: Backing::Memfd,
+            pages: plan.pages,
+            reference,
+        };
         let role = Role {
             comm: format!("pinned-{number}"),
-            subscriber: options.subscriber,
-            directory: options.directory.clone(),
-            holdings: vec![
-                Holding {
-                    memory: Memory::Memfd,
-                    pages: options.pages,
-                    reference: Reference::IoUring,
-                },
-                Holding {
-                    memory: Memory::Memfd,
-                    pages: options.pages,
-                    reference: Reference::None,
-                },
-            ],
+            subscriber: plan.subscriber,
+            directory: plan.directory.clone(),
+            holdings: vec![holding(Reference::IoUring), holding(Reference::None)],
         };
-        let mut worker = Worker::start(&options.launcher, &role)?;
-        cgroup.add(worker.pid())?;
-        worker.obey(Order::Start)?;
-        members.all.push(Member { worker, cgroup });
+        let cgroup = format!("{above}/p{number}");
+        let (member, _) = Member::start(&plan.launcher, &role, &cgroup)?;
+        members.all.push(member);
     }
     Ok(members)
 }
 
-/// Has all processes touch their memory over and over for so long, with pauses of so many
-/// milliseconds; and longer, up to five times as long, until one of them has lost a mapping: on a
-/// busy machine the pressure is long in coming.
+/// Has all processes touch their memory over and over for `duration`, with pauses of `pause`
+/// milliseconds. Goes on for up to five times as long until one of them has lost a mapping: on a
+/// busy machine it takes a while for the pressure to build up.
 fn touch_meanwhile(
     members: &mut [Member],
     duration: Duration,

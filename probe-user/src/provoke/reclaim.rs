@@ -1,18 +1,17 @@
-//! Ways to have memory reclaimed.
+//! Reclaim through MADV_PAGEOUT, on one CPU.
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use nix::sys::mman::MmapAdvise;
 use nix::unistd::Pid;
 
 use super::error::{Error, Result};
-use super::memory::{Region, advice_failed};
+use super::region::{Region, advice_failed};
 
-/// Reclaims a region, and nothing else, by MADV_PAGEOUT.
+/// Reclaims a region, and nothing else, through MADV_PAGEOUT.
 ///
-/// The kernel isolates only pages that are on an LRU list, and a page that was just faulted in
-/// still sits in a batch of the CPU that did it, with a reference more. MADV_PAGEOUT drains the
-/// batches of the CPU it runs on, and of no other: touch the region and call this on one
-/// [`CpuPin`].
+/// The kernel isolates only pages on an LRU list. A page that was just faulted in is still in a
+/// batch of the CPU that faulted it in, which holds one more reference on it. MADV_PAGEOUT drains
+/// the batches of no CPU but its own: touch the region and call this under one [`CpuPin`].
 pub fn pageout(region: &Region) -> Result<()> {
     region
         .mapping()
@@ -20,7 +19,7 @@ pub fn pageout(region: &Region) -> Result<()> {
         .map_err(|errno| advice_failed("MADV_PAGEOUT", errno))
 }
 
-/// Keeps the calling thread on the CPU it runs on, until dropped.
+/// Keeps the calling thread on its current CPU until dropped.
 #[derive(Debug)]
 pub struct CpuPin {
     cpu: usize,
@@ -28,23 +27,23 @@ pub struct CpuPin {
 }
 
 impl CpuPin {
-    /// Pins the calling thread to the CPU it runs on.
+    /// Pins the calling thread to its current CPU.
     pub fn here() -> Result<Self> {
-        let remedy = "run it outside sandboxes that forbid sched_setaffinity";
+        let remedy = "run it outside a sandbox that forbids sched_setaffinity";
         let failed = |action: &str, errno| Error::system(action, errno, remedy);
         let thread = Pid::from_raw(0);
         let before = sched_getaffinity(thread)
-            .map_err(|errno| failed("asking for the thread's CPUs", errno))?;
-        let cpu = sched_getcpu().map_err(|errno| failed("asking for the CPU", errno))?;
+            .map_err(|errno| failed("reading the thread's CPU affinity", errno))?;
+        let cpu = sched_getcpu().map_err(|errno| failed("reading the current CPU", errno))?;
         let mut only = CpuSet::new();
         only.set(cpu)
-            .map_err(|errno| failed("naming one CPU", errno))?;
+            .map_err(|errno| failed("selecting one CPU", errno))?;
         sched_setaffinity(thread, &only)
             .map_err(|errno| failed("staying on one CPU (sched_setaffinity)", errno))?;
         Ok(Self { cpu, before })
     }
 
-    /// The CPU's number.
+    /// Returns the CPU's number.
     #[must_use]
     pub fn cpu(&self) -> usize {
         self.cpu

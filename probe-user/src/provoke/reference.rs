@@ -1,4 +1,4 @@
-//! References on pages: what keeps reclaim from freeing what it unmapped.
+//! References on pages, which keep reclaim from freeing what it unmapped.
 
 use std::io::{PipeReader, PipeWriter};
 use std::ops::Range;
@@ -12,21 +12,21 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result};
 use super::mapping::Mapping;
-use super::memory::Region;
+use super::region::Region;
+use super::subset::Subset;
 
-/// The kernel takes so many buffers in one registration since its first version (UIO_MAXIOV).
+/// The number of buffers that every kernel accepts in one registration (UIO_MAXIOV).
 const BUFFERS_PER_RING: usize = 1024;
-/// A buffer of a ring is at most 1 GiB; stay far below it.
+/// The pages of one buffer: far below the kernel's limit of 1 GiB.
 const PAGES_PER_BUFFER: usize = 4096;
-/// A pipe of 1 MiB (the default of fs.pipe-max-size) has so many slots on a machine with
-/// pages of 4 KiB.
+/// The size of a pipe: the default of fs.pipe-max-size. Each page of it is one slot.
 const PIPE_BYTES: usize = 1 << 20;
 
 /// How references are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reference {
-    /// Not at all.
+    /// None are taken.
     None,
     /// Buffers registered with io_uring: FOLL_PIN | FOLL_LONGTERM.
     IoUring,
@@ -34,68 +34,12 @@ pub enum Reference {
     Vmsplice,
 }
 
-/// Which pages of a region are referenced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Subset {
-    /// None.
-    None,
-    /// Every page.
-    All,
-    /// Pages 0, 2, 4, …
-    EverySecond,
-    /// Pages 1, 3, 5, …
-    EveryOther,
-}
-
-impl Subset {
-    /// The pages that this subset leaves out.
-    #[must_use]
-    pub fn complement(self) -> Self {
-        match self {
-            Self::None => Self::All,
-            Self::All => Self::None,
-            Self::EverySecond => Self::EveryOther,
-            Self::EveryOther => Self::EverySecond,
-        }
-    }
-
-    /// How many of `pages` pages are in it.
-    #[must_use]
-    pub fn count(self, pages: usize) -> usize {
-        match self {
-            Self::None => 0,
-            Self::All => pages,
-            Self::EverySecond => pages.div_ceil(2),
-            Self::EveryOther => pages / 2,
-        }
-    }
-
-    /// Its pages out of `pages`, as runs of neighbours.
-    #[must_use]
-    pub fn runs(self, pages: usize) -> Vec<Range<usize>> {
-        let single = |first: usize| {
-            (first..pages)
-                .step_by(2)
-                .map(|page| page..page + 1)
-                .collect()
-        };
-        match self {
-            Self::None => Vec::new(),
-            Self::All if pages == 0 => Vec::new(),
-            Self::All => std::iter::once(0..pages).collect(),
-            Self::EverySecond => single(0),
-            Self::EveryOther => single(1),
-        }
-    }
-}
-
-/// References held on pages of a region, given back when dropped.
+/// References held on pages of a region, given back on drop.
 #[derive(Debug)]
 pub struct References {
     held: Held,
     pages: usize,
-    /// The addresses given to a ring must stay valid as long as it lives.
+    /// Keeps the addresses that were given to a ring valid for as long as the ring lives.
     _map: Rc<Mapping>,
 }
 
@@ -116,7 +60,7 @@ impl std::fmt::Debug for Held {
 }
 
 impl References {
-    /// Takes references on a subset of a region's pages, which must have been touched.
+    /// Takes references on a subset of a region's pages, which must have been touched before.
     pub fn take(region: &Region, reference: Reference, subset: Subset) -> Result<Self> {
         let runs = subset.runs(region.pages());
         let map = Rc::clone(region.mapping());
@@ -138,13 +82,13 @@ impl References {
         })
     }
 
-    /// On how many pages references are held: one on each.
+    /// Returns the number of pages on which a reference is held, one on each.
     #[must_use]
     pub fn pages(&self) -> usize {
         self.pages
     }
 
-    /// How many rings or pipes hold them.
+    /// Returns the number of rings or pipes that hold the references.
     #[must_use]
     pub fn holders(&self) -> usize {
         match &self.held {
@@ -155,7 +99,7 @@ impl References {
     }
 }
 
-/// Registers runs of pages as buffers of as many rings as they need.
+/// Registers runs of pages as buffers, with as many rings as that takes.
 fn register(map: &Mapping, runs: &[Range<usize>]) -> Result<Vec<IoUring>> {
     let buffers = cut(runs, PAGES_PER_BUFFER);
     let pages: usize = runs.iter().map(ExactSizeIterator::len).sum();
@@ -164,9 +108,9 @@ fn register(map: &Mapping, runs: &[Range<usize>]) -> Result<Vec<IoUring>> {
     for chunk in buffers.chunks(BUFFERS_PER_RING) {
         let ring = IoUring::new(1).map_err(|error| ring_refused(&error))?;
         let iovecs: Vec<_> = chunk.iter().map(|run| map.iovec(run)).collect();
-        // SAFETY: the buffers lie within the mapping, which `References` keeps alive as long
-        // as the ring; no request is ever submitted, so the kernel neither reads nor writes
-        // them through it.
+        // SAFETY: the buffers lie within the mapping, which `References` keeps alive for as long
+        // as the ring; no request is ever submitted, so the kernel neither reads nor writes the
+        // buffers through the ring.
         #[allow(unsafe_code)]
         let registered = unsafe { ring.submitter().register_buffers(&iovecs) };
         registered.map_err(|error| ring_refused(&error))?;
@@ -180,7 +124,7 @@ fn ring_refused(error: &std::io::Error) -> Error {
     match errno {
         Errno::ENOSYS | Errno::EPERM | Errno::EACCES => Error::lacking(
             format!("io_uring is not allowed here ({errno})"),
-            "set the sysctl kernel.io_uring_disabled=0, and leave the container's seccomp filter",
+            "set the sysctl kernel.io_uring_disabled=0, and run outside a container's seccomp filter",
         ),
         Errno::ENOMEM => Error::lacking(
             "the limit of locked memory is too small for the buffers",
@@ -194,10 +138,10 @@ fn ring_refused(error: &std::io::Error) -> Error {
     }
 }
 
-/// Raises the soft limit of locked memory, and the hard one where that is allowed. What is
-/// not enough shows when the buffers are registered: with CAP_IPC_LOCK no limit counts.
+/// Raises the soft limit of locked memory, and the hard one where that is allowed. If that isn't
+/// enough, registering the buffers fails; with CAP_IPC_LOCK no limit applies.
 fn raise_memlock(bytes: usize) {
-    // The rings themselves count, too, on older kernels.
+    // On older kernels the rings themselves count too.
     let wanted = bytes as u64 + (1 << 20);
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_MEMLOCK)
         && soft < wanted
@@ -207,7 +151,7 @@ fn raise_memlock(bytes: usize) {
     }
 }
 
-/// Splices runs of pages into as many pipes as they need.
+/// Splices runs of pages into as many pipes as that takes.
 fn splice(map: &Mapping, runs: &[Range<usize>]) -> Result<Vec<(PipeReader, PipeWriter)>> {
     let slots = PIPE_BYTES / map.page_size();
     let mut pipes = Vec::new();
@@ -233,7 +177,7 @@ fn splice(map: &Mapping, runs: &[Range<usize>]) -> Result<Vec<(PipeReader, PipeW
         })?;
         if spliced != wanted * map.page_size() {
             return Err(Error::system(
-                format!("splicing {wanted} pages into a pipe took {spliced} bytes"),
+                format!("splicing {wanted} pages into a pipe moved only {spliced} bytes"),
                 Errno::EAGAIN,
                 "please report it",
             ));
@@ -257,7 +201,7 @@ fn cut(runs: &[Range<usize>], longest: usize) -> Vec<Range<usize>> {
     pieces
 }
 
-/// Groups runs, in their order, so that no group has more than `most` pages.
+/// Groups runs in order so that no group has more than `most` pages.
 fn group(runs: &[Range<usize>], most: usize) -> Vec<Vec<Range<usize>>> {
     let mut groups: Vec<Vec<Range<usize>>> = Vec::new();
     let mut filled = most;
@@ -276,26 +220,8 @@ fn group(runs: &[Range<usize>], most: usize) -> Vec<Vec<Range<usize>>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::memory::{Memory, default_directory};
+    use super::super::region::{Backing, default_directory};
     use super::*;
-
-    #[test]
-    fn a_subset_and_its_complement_are_everything_once() {
-        for pages in [0, 1, 2, 7, 256] {
-            for subset in [
-                Subset::None,
-                Subset::All,
-                Subset::EverySecond,
-                Subset::EveryOther,
-            ] {
-                let mut all: Vec<usize> = subset.runs(pages).into_iter().flatten().collect();
-                assert_eq!(all.len(), subset.count(pages), "{subset:?} of {pages}");
-                all.extend(subset.complement().runs(pages).into_iter().flatten());
-                all.sort_unstable();
-                assert_eq!(all, (0..pages).collect::<Vec<_>>(), "{subset:?} of {pages}");
-            }
-        }
-    }
 
     #[test]
     fn cutting_and_grouping_lose_nothing() {
@@ -312,7 +238,7 @@ mod tests {
 
     #[test]
     fn pipes_hold_at_most_what_fits() {
-        let region = Region::new(Memory::Anon, 600, &default_directory()).unwrap();
+        let region = Region::new(Backing::Anon, 600, &default_directory()).unwrap();
         region.touch(1);
         let held = References::take(&region, Reference::Vmsplice, Subset::All).unwrap();
         assert_eq!((held.pages(), held.holders()), (600, 3));

@@ -1,45 +1,44 @@
-//! The scenarios by name: which memory, which references, and what reclaim makes of them.
+//! The scenarios by name: their memory, their references, and how reclaim treats them.
 
 use std::path::PathBuf;
 
 use nix::unistd::{getpid, gettid};
 
 use super::cgroup::Cgroup;
+use super::comm::own_comm;
+use super::counters::{SystemCounters, free_swap_pages};
 use super::error::{Error, Result};
-use super::evidence::{PageTable, Pages, Snapshot, free_swap_pages};
-use super::memory::{Memory, Region, default_directory};
+use super::page_table::{PageTable, Pages};
 use super::reclaim::{CpuPin, pageout};
-use super::reference::{Reference, References, Subset};
-use super::subscriber::Subscriber;
-use super::truth::{Evidence, Expectation, Truth, Verdict};
+use super::reference::{Reference, References};
+use super::region::{Backing, Region, default_directory};
+use super::subscriber::KvmSubscriber;
+use super::subset::Subset;
+use super::truth::{Expectation, ExpectedVerdict, PageEvidence, Truth};
 
-/// A scenario: memory, references on some of its pages, and what becomes of both kinds of
-/// pages when MADV_PAGEOUT reclaims them.
+/// A scenario: memory, references on some of its pages, and so the fate of both kinds of pages when
+/// MADV_PAGEOUT reclaims them.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
-    /// Its name, such as `memfd-pin`.
+    /// The name, such as `memfd-pin`.
     pub name: &'static str,
-    /// What the memory is.
-    pub memory: Memory,
+    /// What backs the memory.
+    pub memory: Backing,
     /// How references are taken.
     pub reference: Reference,
-    /// On which pages.
+    /// The pages that are referenced.
     pub subset: Subset,
-    /// The verdict of every unmap of a referenced page; None where such a page isn't unmapped
-    /// at all.
-    pub referenced: Option<Verdict>,
     /// One line for people.
     pub summary: &'static str,
 }
 
 macro_rules! scenarios {
-    ($($name:literal $memory:ident $reference:ident $subset:ident $verdict:expr, $summary:literal;)*) => {
+    ($($name:literal $memory:ident $reference:ident $subset:ident $summary:literal)*) => {
         &[$(Scenario {
             name: $name,
-            memory: Memory::$memory,
+            memory: Backing::$memory,
             reference: Reference::$reference,
             subset: Subset::$subset,
-            referenced: $verdict,
             summary: $summary,
         }),*]
     };
@@ -47,53 +46,42 @@ macro_rules! scenarios {
 
 /// Every scenario.
 pub static SCENARIOS: &[Scenario] = scenarios! {
-    "memfd-pin" Memfd IoUring All Some(Verdict::FutilePinned),
-        "a memfd that io_uring pins: unmapped in vain, each time";
-    "memfd-get" Memfd Vmsplice All Some(Verdict::FutileReferenced),
-        "a memfd in pipes: unmapped in vain, each time";
-    "anon-get" Anon Vmsplice All Some(Verdict::FutileReferenced),
-        "anonymous memory in pipes: unmapped into the swap cache in vain";
-    "file-get" File Vmsplice All Some(Verdict::FutileReferenced),
-        "a clean file in pipes: unmapped in vain, __remove_mapping fails";
-    "anon-pin" Anon IoUring All None,
-        "anonymous memory that io_uring pins: reclaim sees it and doesn't unmap";
-    "lazyfree-get" Lazyfree Vmsplice All Some(Verdict::Restored),
-        "MADV_FREE memory in pipes: notified in vain, nothing unmapped";
-    "lazyfree-pin" Lazyfree IoUring All Some(Verdict::Restored),
-        "MADV_FREE memory that io_uring pins: notified in vain, nothing unmapped";
-    "memfd-half-pin" Memfd IoUring EverySecond Some(Verdict::FutilePinned),
-        "a memfd, every second page pinned: an exact split";
-    "memfd-half-get" Memfd Vmsplice EverySecond Some(Verdict::FutileReferenced),
-        "a memfd, every second page in a pipe: an exact split";
-    "anon-half-get" Anon Vmsplice EverySecond Some(Verdict::FutileReferenced),
-        "anonymous memory, every second page in a pipe: an exact split";
-    "file-half-get" File Vmsplice EverySecond Some(Verdict::FutileReferenced),
-        "a clean file, every second page in a pipe: an exact split";
-    "memfd-none" Memfd None None None,
-        "a memfd nobody references: swapped out, not futile";
-    "anon-none" Anon None None None,
-        "anonymous memory nobody references: swapped out, not futile";
-    "file-none" File None None None,
-        "a clean file nobody references: freed";
-    "lazyfree-none" Lazyfree None None None,
-        "MADV_FREE memory nobody references: freed";
+    "memfd-pin" Memfd IoUring All "a memfd pinned by io_uring: every unmap is futile"
+    "memfd-get" Memfd Vmsplice All "a memfd in pipes: every unmap is futile"
+    "anon-get" Anon Vmsplice All "anonymous memory in pipes: futile, left in the swap cache"
+    "file-get" File Vmsplice All "a clean file in pipes: futile, __remove_mapping fails"
+    "anon-pin" Anon IoUring All "anonymous memory pinned by io_uring: reclaim leaves it mapped"
+    "lazyfree-get" Lazyfree Vmsplice All "MADV_FREE memory in pipes: notified, but still mapped"
+    "lazyfree-pin" Lazyfree IoUring All
+        "MADV_FREE memory pinned by io_uring: notified, but still mapped"
+    "memfd-half-pin" Memfd IoUring EverySecond "a memfd, every second page pinned: an exact split"
+    "memfd-half-get" Memfd Vmsplice EverySecond
+        "a memfd, every second page in a pipe: an exact split"
+    "anon-half-get" Anon Vmsplice EverySecond
+        "anonymous memory, every second page in a pipe: an exact split"
+    "file-half-get" File Vmsplice EverySecond
+        "a clean file, every second page in a pipe: an exact split"
+    "memfd-none" Memfd None None "a memfd without references: swapped out, not futile"
+    "anon-none" Anon None None "anonymous memory without references: swapped out, not futile"
+    "file-none" File None None "a clean file without references: freed"
+    "lazyfree-none" Lazyfree None None "MADV_FREE memory without references: freed"
 };
 
 /// How to run a scenario.
 #[derive(Clone, Debug)]
-pub struct Options {
-    /// How many pages the memory has.
+pub struct ScenarioOptions {
+    /// The number of pages.
     pub pages: usize,
-    /// How often it is touched and reclaimed.
+    /// How many times the memory is touched and reclaimed.
     pub rounds: u32,
-    /// Where files are made; must be on a disk file system for the `file-…` scenarios.
+    /// The directory in which files are made; on a disk file system for the `file-…` scenarios.
     pub directory: PathBuf,
-    /// Whether to make a KVM virtual machine where possible, so that somebody listens to this
-    /// process's MMU notifiers.
+    /// Whether to make a KVM virtual machine where possible, as a subscriber to this process's MMU
+    /// notifiers.
     pub subscriber: bool,
 }
 
-impl Default for Options {
+impl Default for ScenarioOptions {
     fn default() -> Self {
         Self {
             pages: 256,
@@ -104,19 +92,19 @@ impl Default for Options {
     }
 }
 
-/// What a run leaves behind: the truth, and what still holds the memory. Dropping it gives
+/// The result of a run: the truth, and whatever still holds the memory. Dropping it gives
 /// everything back.
 #[derive(Debug)]
-pub struct Outcome {
-    /// What was done, and what must therefore be seen.
+pub struct ScenarioRun {
+    /// What the run did, and what a probe must therefore have seen.
     pub truth: Truth,
     _references: References,
     _region: Region,
-    _subscriber: Option<Subscriber>,
+    _subscriber: Option<KvmSubscriber>,
 }
 
 impl Scenario {
-    /// The scenario of that name.
+    /// Finds a scenario by its name.
     pub fn named(name: &str) -> Result<&'static Self> {
         SCENARIOS
             .iter()
@@ -131,33 +119,47 @@ impl Scenario {
             })
     }
 
-    /// How many of `pages` pages are referenced.
+    /// Returns how many of `pages` pages are referenced.
     #[must_use]
     pub fn referenced_pages(&self, pages: usize) -> usize {
         self.subset.count(pages)
     }
 
-    /// The verdicts allowed for the unmap of a page without references; exactly one of them
-    /// for each.
+    /// Returns the verdict of every unmap of a referenced page; None if such a page is never
+    /// unmapped, or if there is none.
     #[must_use]
-    pub fn unreferenced(&self, swap: bool) -> &'static [Verdict] {
-        match self.memory {
-            Memory::File | Memory::Lazyfree => &[Verdict::Freed],
-            // A swap device that is done at once lets the folio be freed in the same pass.
-            Memory::Anon | Memory::Memfd if swap => &[Verdict::Freed, Verdict::Writeback],
-            Memory::Memfd => &[Verdict::Kept],
-            Memory::Anon => &[],
+    pub fn referenced(&self) -> Option<ExpectedVerdict> {
+        match (self.memory, self.reference) {
+            (_, Reference::None) | (Backing::Anon, Reference::IoUring) => None,
+            (Backing::Lazyfree, _) => Some(ExpectedVerdict::Restored),
+            (_, Reference::IoUring) => Some(ExpectedVerdict::FutilePinned),
+            (_, Reference::Vmsplice) => Some(ExpectedVerdict::FutileReferenced),
         }
     }
 
-    /// What must be seen, for so many pages and rounds.
+    /// Returns the verdicts allowed for unmaps of pages without references. Each unmap ends in one
+    /// of them.
+    #[must_use]
+    pub fn unreferenced(&self, swap: bool) -> &'static [ExpectedVerdict] {
+        match self.memory {
+            Backing::File | Backing::Lazyfree => &[ExpectedVerdict::Freed],
+            // If the swap device finishes at once, the folio is freed in the same pass.
+            Backing::Anon | Backing::Memfd if swap => {
+                &[ExpectedVerdict::Freed, ExpectedVerdict::Writeback]
+            }
+            Backing::Memfd => &[ExpectedVerdict::Kept],
+            Backing::Anon => &[],
+        }
+    }
+
+    /// Returns what must be seen for this number of pages and rounds.
     #[must_use]
     pub fn expectations(&self, pages: usize, rounds: u32, swap: bool) -> Vec<Expectation> {
         let rounds = u64::from(rounds);
         let referenced = self.referenced_pages(pages) as u64;
         let others = pages as u64 - referenced;
         let mut all = Vec::new();
-        let mut expect = |verdicts: &[Verdict], folios: u64| {
+        let mut expect = |verdicts: &[ExpectedVerdict], folios: u64| {
             if folios > 0 && !verdicts.is_empty() {
                 all.push(Expectation {
                     reclaimer: "madvise".to_owned(),
@@ -169,33 +171,33 @@ impl Scenario {
                 });
             }
         };
-        expect(self.referenced.as_slice(), referenced * rounds);
+        expect(self.referenced().as_slice(), referenced * rounds);
         expect(self.unreferenced(swap), others * rounds);
         all
     }
 
-    /// Runs it in the calling thread, which stays on one CPU meanwhile.
+    /// Runs the scenario in the calling thread, which stays on one CPU meanwhile.
     ///
     /// # Errors
     ///
-    /// [`Error::NotApplicable`] where the machine lacks something (swap for anonymous memory,
-    /// io_uring, a disk file system); others where a system call fails that should not.
-    pub fn run(&self, options: &Options) -> Result<Outcome> {
+    /// [`Error::NotApplicable`] if the machine lacks something (swap for anonymous memory, io_uring,
+    /// a disk file system); other errors if a system call fails unexpectedly.
+    pub fn run(&self, options: &ScenarioOptions) -> Result<ScenarioRun> {
         check_range("the number of pages", options.pages as u64, 1 << 24)?;
         check_range("the number of rounds", u64::from(options.rounds), 1 << 20)?;
         let swap_pages = free_swap_pages();
-        // Twice as much, so that running out of it midway doesn't change the outcome.
+        // Twice as much as needed, so that swap can't run out midway and change the outcome.
         let swap = swap_pages >= 2 * options.pages as u64;
-        if self.memory == Memory::Anon && !swap {
+        if self.memory == Backing::Anon && !swap {
             return Err(Error::lacking(
                 format!(
-                    "{swap_pages} pages of swap are free, and without swap reclaim leaves anonymous memory alone"
+                    "only {swap_pages} pages of swap are free, and without swap reclaim leaves anonymous memory alone"
                 ),
                 "add swap (zram will do), or ask for fewer pages",
             ));
         }
-        let (subscriber, no_subscriber) = match options.subscriber.then(Subscriber::open) {
-            None => (None, Some("not asked for".to_owned())),
+        let (subscriber, no_subscriber) = match options.subscriber.then(KvmSubscriber::open) {
+            None => (None, Some("not requested".to_owned())),
             Some(Ok(subscriber)) => (Some(subscriber), None),
             Some(Err(reason)) => (None, Some(reason)),
         };
@@ -234,7 +236,7 @@ impl Scenario {
             disagreements: Vec::new(),
         };
         truth.disagreements = truth.disagree();
-        Ok(Outcome {
+        Ok(ScenarioRun {
             truth,
             _references: references,
             _region: region,
@@ -242,8 +244,8 @@ impl Scenario {
         })
     }
 
-    /// The rounds: touch, reclaim, look.
-    fn rounds(&self, rounds: u32, region: &Region) -> Result<Evidence> {
+    /// Runs the rounds: touch, reclaim, inspect.
+    fn rounds(&self, rounds: u32, region: &Region) -> Result<PageEvidence> {
         let table = PageTable::open()?;
         let mut chosen = vec![false; region.pages()];
         for page in self.subset.runs(region.pages()).into_iter().flatten() {
@@ -252,30 +254,32 @@ impl Scenario {
         let others = region.runs_outside(self.subset);
         let [mut referenced, mut unreferenced] = [Pages::default(); 2];
         let mut damaged_pages = 0;
-        let before = Snapshot::take();
+        let before = SystemCounters::take();
         for round in 0..rounds {
             let stamp = (round % 250) as u8 + 1;
             region.touch(stamp);
             region.give_back()?;
             pageout(region)?;
-            let [now_referenced, now_unreferenced] = table.look(region, |page| chosen[page])?;
+            let [now_referenced, now_unreferenced] = table.inspect(region, |page| chosen[page])?;
             referenced += now_referenced;
             unreferenced += now_unreferenced;
             damaged_pages += region.read_back(&others, stamp);
             region.forget(&others)?;
         }
-        Ok(Evidence {
+        Ok(PageEvidence {
             referenced,
             unreferenced,
             damaged_pages,
-            change: Snapshot::take().since(&before),
+            change: SystemCounters::take().since(&before),
         })
     }
 
-    /// How often `__remove_mapping` returns 0 for this memory. Only clean pages get that far.
+    /// Returns how many times `__remove_mapping` returns 0 for this memory. Only clean pages get
+    /// that far.
     fn remove_mapping_failures(&self, expected: &[Expectation]) -> u64 {
         let futile = |expectation: &&Expectation| {
-            expectation.verdicts == [Verdict::FutileReferenced] && self.memory == Memory::File
+            expectation.verdicts == [ExpectedVerdict::FutileReferenced]
+                && self.memory == Backing::File
         };
         expected
             .iter()
@@ -294,13 +298,6 @@ fn check_range(what: &'static str, got: u64, most: u64) -> Result<()> {
         });
     }
     Ok(())
-}
-
-/// The calling thread's name.
-pub(crate) fn own_comm() -> String {
-    // Not by nix's get_name: its buffer comes back empty from an optimised build.
-    let comm = std::fs::read_to_string("/proc/thread-self/comm").unwrap_or_default();
-    comm.trim_end_matches('\n').to_owned()
 }
 
 #[cfg(test)]
@@ -330,8 +327,11 @@ mod tests {
             expected.iter().map(|e| (e.min, e.max)).collect::<Vec<_>>(),
             [(128 * 3, 128 * 3), (127 * 3, 127 * 3)]
         );
-        assert_eq!(expected[0].verdicts, [Verdict::FutilePinned]);
-        assert_eq!(expected[1].verdicts, [Verdict::Freed, Verdict::Writeback]);
+        assert_eq!(expected[0].verdicts, [ExpectedVerdict::FutilePinned]);
+        assert_eq!(
+            expected[1].verdicts,
+            [ExpectedVerdict::Freed, ExpectedVerdict::Writeback]
+        );
     }
 
     #[test]
@@ -360,9 +360,9 @@ mod tests {
 
     #[test]
     fn zero_pages_is_refused() {
-        let options = Options {
+        let options = ScenarioOptions {
             pages: 0,
-            ..Options::default()
+            ..ScenarioOptions::default()
         };
         assert!(SCENARIOS[0].run(&options).is_err());
     }

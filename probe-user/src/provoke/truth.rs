@@ -1,112 +1,127 @@
-//! The ground truth of a run, as numbers that a test can hold against what a probe saw.
+//! The ground truth of a run, in numbers that a test can compare with what a probe saw.
 
 use serde::{Deserialize, Serialize};
 
 use super::cgroup::CgroupName;
-use super::evidence::{Change, Pages};
-use super::memory::Memory;
-use super::reference::{Reference, Subset};
+use super::counters::CounterChange;
+use super::page_table::Pages;
+use super::reference::Reference;
+use super::region::Backing;
+use super::subset::Subset;
 
-/// How an unmap ends: pinscope's words.
+/// The verdicts that a scenario can provoke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum ExpectedVerdict {
     /// The folio was freed in the same pass.
     Freed,
-    /// Kept because it is pinned.
+    /// The folio was kept because it is pinned.
     FutilePinned,
-    /// Kept because of references that are no pins.
+    /// The folio was kept because of references that are not pins.
     FutileReferenced,
-    /// Under writeback: an ordinary swap-out.
+    /// The folio is under writeback: an ordinary swap-out.
     Writeback,
-    /// Kept for other reasons.
+    /// The folio was kept for another reason.
     Kept,
-    /// Still mapped at the end: the notifier was called in vain.
+    /// The folio is still mapped at the end: the notifier call was futile.
     Restored,
 }
 
-/// So many unmaps must end so.
+impl From<ExpectedVerdict> for probe_ebpf::Verdict {
+    fn from(expected: ExpectedVerdict) -> Self {
+        match expected {
+            ExpectedVerdict::Freed => Self::Freed,
+            ExpectedVerdict::FutilePinned => Self::FutilePinned,
+            ExpectedVerdict::FutileReferenced => Self::FutileReferenced,
+            ExpectedVerdict::Writeback => Self::Writeback,
+            ExpectedVerdict::Kept => Self::Kept,
+            ExpectedVerdict::Restored => Self::Restored,
+        }
+    }
+}
+
+/// How many unmaps must end in one of a set of verdicts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expectation {
-    /// Who reclaims.
+    /// The reclaimer.
     pub reclaimer: String,
     /// `anon`, `shmem`, `file` or `lazyfree`.
     pub memory: String,
-    /// The folios' order: always 0, so folios are pages.
+    /// The order of the folios: always 0, so that folios are pages.
     pub order: u32,
-    /// The verdicts allowed; each unmap ends in one of them.
-    pub verdicts: Vec<Verdict>,
-    /// At least so many folios, over all verdicts allowed.
+    /// The allowed verdicts; each unmap ends in one of them.
+    pub verdicts: Vec<ExpectedVerdict>,
+    /// The least number of folios, over all allowed verdicts.
     pub min: u64,
-    /// At most so many.
+    /// The greatest number of folios.
     pub max: u64,
 }
 
-/// What was seen without any probe.
+/// What the kernel itself shows, without any probe.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Evidence {
+pub struct PageEvidence {
     /// The state of the referenced pages after each reclaim, summed over the rounds.
     pub referenced: Pages,
     /// The state of the other pages after each reclaim, summed over the rounds.
     pub unreferenced: Pages,
-    /// Pages that didn't hold what had been written to them: 0, or the kernel lost data.
+    /// Pages that didn't hold what had been written to them: 0 unless the kernel lost data.
     pub damaged_pages: u64,
-    /// Counters from before the first round to after the last.
-    pub change: Change,
+    /// The change of the counters from before the first round to after the last.
+    pub change: CounterChange,
 }
 
-/// What a scenario did, and what must therefore be seen.
+/// What a scenario did, and what a probe must therefore have seen.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Truth {
     /// [`Truth::SCHEMA`].
     pub schema: String,
-    /// The scenario's name.
+    /// The name of the scenario.
     pub scenario: String,
-    /// The process whose memory it was.
+    /// The id of the process whose memory it was.
     pub pid: u32,
-    /// The thread that reclaimed.
+    /// The id of the thread that reclaimed.
     pub tid: u32,
-    /// That thread's name.
+    /// The name of that thread.
     pub comm: String,
-    /// The process's cgroup, where there is a version 2 hierarchy.
+    /// The cgroup of the process, if there is a version 2 hierarchy.
     pub cgroup: Option<CgroupName>,
-    /// The CPU it all happened on.
+    /// The CPU on which everything happened.
     pub cpu: u32,
-    /// What the memory was.
-    pub memory: Memory,
+    /// What backed the memory.
+    pub memory: Backing,
     /// How references were taken.
     pub reference: Reference,
-    /// On which pages.
+    /// The pages that were referenced.
     pub subset: Subset,
     /// The size of a page, in bytes.
     pub page_size: u64,
-    /// How many pages the memory had.
+    /// The number of pages.
     pub pages: u64,
-    /// How often it was touched and reclaimed.
+    /// How many times the memory was touched and reclaimed.
     pub rounds: u32,
-    /// On how many of its pages references were held.
+    /// The number of pages on which references were held.
     pub referenced_pages: u64,
-    /// How many rings or pipes held them.
+    /// The number of rings or pipes that held them.
     pub holders: u64,
-    /// Whether enough swap was free for reclaim to use it.
+    /// Whether there was enough free swap for reclaim to use it.
     pub swap: bool,
-    /// Whether KVM listened to the process's MMU notifiers.
+    /// Whether KVM subscribed to the process's MMU notifiers.
     pub subscriber: bool,
-    /// Why not, if not.
+    /// The reason if it did not.
     pub no_subscriber: Option<String>,
-    /// Calls of try_to_unmap by `tid` on this memory, over all rounds: exact.
+    /// The exact number of calls of try_to_unmap by `tid` on this memory, over all rounds.
     pub unmaps_expected: u64,
-    /// Calls of `__mmu_notifier_invalidate_range_start` from within those; None without a
-    /// subscriber. The process causes others, outside unmaps (MADV_FREE, MADV_DONTNEED).
+    /// The number of calls of `__mmu_notifier_invalidate_range_start` within those; None without a
+    /// subscriber. The process causes more calls outside unmaps (MADV_FREE, MADV_DONTNEED).
     pub notifier_calls_expected: Option<u64>,
-    /// Calls of `__remove_mapping` by `tid` that return 0.
+    /// The number of calls of `__remove_mapping` by `tid` that return 0.
     pub remove_mapping_failures_expected: u64,
-    /// How those unmaps end. Nothing of this memory may end otherwise.
+    /// How those unmaps end. No unmap of this memory may end otherwise.
     pub expected: Vec<Expectation>,
-    /// What was seen without any probe.
-    pub evidence: Evidence,
-    /// Where that evidence contradicts the expectations, in words: empty on a machine that
-    /// behaves, and on which nobody else reclaimed this memory meanwhile.
+    /// What the kernel itself shows, without any probe.
+    pub evidence: PageEvidence,
+    /// Where that evidence contradicts the expectations, in words. Empty unless the machine
+    /// misbehaves, or somebody else reclaimed this memory meanwhile.
     pub disagreements: Vec<String>,
 }
 
@@ -114,7 +129,7 @@ impl Truth {
     /// The value of `schema`.
     pub const SCHEMA: &str = "pinscope.truth/1";
 
-    /// Holds the evidence against the expectations.
+    /// Compares the evidence with the expectations.
     pub(crate) fn disagree(&self) -> Vec<String> {
         let mut words = Vec::new();
         let mut compare = |what: &str, seen: u64, expected: u64| {
@@ -123,7 +138,7 @@ impl Truth {
             }
         };
         let rounds = u64::from(self.rounds);
-        let Evidence {
+        let PageEvidence {
             referenced,
             unreferenced,
             damaged_pages,
@@ -132,29 +147,29 @@ impl Truth {
         let futile = |e: &Expectation| {
             matches!(
                 e.verdicts[..],
-                [Verdict::FutilePinned | Verdict::FutileReferenced]
+                [ExpectedVerdict::FutilePinned | ExpectedVerdict::FutileReferenced]
             )
         };
-        let in_vain: u64 = self
+        let futile_unmaps: u64 = self
             .expected
             .iter()
             .filter(|e| futile(e))
             .map(|e| e.min)
             .sum();
         compare(
-            "referenced pages looked at",
+            "referenced pages inspected",
             referenced.seen,
             self.referenced_pages * rounds,
         );
         compare(
             "referenced pages without a mapping",
             referenced.unmapped,
-            in_vain,
+            futile_unmaps,
         );
         compare(
             "of them, still in memory",
             referenced.unmapped_in_memory,
-            in_vain,
+            futile_unmaps,
         );
         let others = (self.pages - self.referenced_pages) * rounds;
         compare(

@@ -7,29 +7,29 @@
 //! | 5 | the [`Kind`] |
 //! | 6..8 | zero |
 //! | 8..12 | the payload's length in the file |
-//! | 12..16 | its length when decompressed |
+//! | 12..16 | the payload's length when decompressed |
 //! | 16..24 | `f64`: seconds since the probes were attached |
-//! | 24..28 | CRC-32 of the payload as it lies in the file |
-//! | 28..32 | CRC-32 of the 28 bytes before |
+//! | 24..28 | CRC-32 of the payload as stored in the file |
+//! | 28..32 | CRC-32 of the preceding 28 bytes |
 //!
-//! The first block's magic is the file's. A reader skips kinds that it doesn't know.
+//! The magic of the first block is that of the file. A reader skips kinds that it doesn't know.
 
 use std::io::Read;
 
-/// What every block begins with, and so every recording.
+/// The magic number at the start of every block, and so of every recording.
 pub const MAGIC: [u8; 4] = *b"PSC\x1a";
-/// The version of this layout. Another one isn't read.
+/// The version of this layout, the only one that is read.
 pub const VERSION: u8 = 1;
-/// The length of a block's header.
+/// The length of a block's header in bytes.
 pub const HEADER: usize = 32;
-/// The largest payload, in the file and decompressed. Some ten thousand groups are a tenth of it.
+/// The largest payload, stored or decompressed. Ten thousand groups take a tenth of it.
 pub const MAX_PAYLOAD: u32 = 64 << 20;
-/// log2 of the memory that decompressing may take for its window.
+/// The base-2 logarithm of the largest window for decompression.
 const WINDOW_LOG: u32 = 27;
-/// zstd's own default.
+/// The compression level: zstd's default.
 const LEVEL: i32 = 3;
 
-/// What a block holds.
+/// What a block contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
@@ -37,18 +37,18 @@ pub enum Kind {
     Header = 1,
     /// A [`super::Frame`].
     Frame = 2,
-    /// Nothing: the recording ended in good order.
+    /// Nothing: this block marks a proper end of the recording.
     End = 3,
 }
 
-/// A block's header, as far as it can be believed.
+/// A block's header whose CRC is right.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BlockHeader {
-    /// The number of its [`Kind`], or one that this version doesn't know.
+    /// The number of the block's [`Kind`], or of one that this version doesn't know.
     pub kind: u8,
     /// The payload's length in the file.
     pub stored: u32,
-    /// Its length when decompressed.
+    /// The payload's length when decompressed.
     pub raw: u32,
     /// Seconds since the probes were attached.
     pub elapsed: f64,
@@ -61,10 +61,10 @@ fn word(bytes: &[u8; HEADER], at: usize) -> u32 {
 }
 
 impl BlockHeader {
-    /// Reads a header.
+    /// Parses a header.
     ///
     /// # Errors
-    /// In words, when this is no block of this version, or a damaged one.
+    /// Returns a sentence if this is no block of this version, or a damaged one.
     pub fn parse(bytes: &[u8; HEADER]) -> Result<Self, String> {
         if bytes[..4] != MAGIC {
             return Err("no block begins here".into());
@@ -87,7 +87,7 @@ impl BlockHeader {
             crc: word(bytes, 24),
         };
         if header.stored > MAX_PAYLOAD || header.raw > MAX_PAYLOAD {
-            return Err("a block claims to be larger than any is".into());
+            return Err("a block claims to be larger than any block can be".into());
         }
         Ok(header)
     }
@@ -95,7 +95,7 @@ impl BlockHeader {
     /// Checks a payload.
     ///
     /// # Errors
-    /// In words, when it is damaged.
+    /// Returns a sentence if the payload is damaged.
     pub fn check(&self, payload: &[u8]) -> Result<(), String> {
         if payload.len() == self.stored as usize && crc32fast::hash(payload) == self.crc {
             Ok(())
@@ -104,10 +104,10 @@ impl BlockHeader {
         }
     }
 
-    /// Checks a payload and decompresses it; takes no more memory than the header claims.
+    /// Checks a payload and decompresses it, in no more memory than the header claims.
     ///
     /// # Errors
-    /// In words, when it is damaged.
+    /// Returns a sentence if the payload is damaged.
     pub fn open(&self, payload: &[u8]) -> Result<Vec<u8>, String> {
         self.check(payload)?;
         let mut decoder =
@@ -119,11 +119,11 @@ impl BlockHeader {
         decoder
             .take(u64::from(self.raw) + 1)
             .read_to_end(&mut raw)
-            .map_err(|e| format!("a block can't be decompressed: {e}"))?;
+            .map_err(|e| format!("a block cannot be decompressed: {e}"))?;
         if raw.len() == self.raw as usize {
             Ok(raw)
         } else {
-            Err("a block isn't as long as it claims".into())
+            Err("a block is not as long as it claims".into())
         }
     }
 }
@@ -131,9 +131,9 @@ impl BlockHeader {
 /// Makes a block.
 ///
 /// # Errors
-/// In words, when the payload is larger than any may be.
+/// Returns a sentence if the payload is too large.
 pub fn make(kind: Kind, elapsed: f64, raw: &[u8]) -> Result<Vec<u8>, String> {
-    let too_large = || format!("{} MiB are more than a block may hold", raw.len() >> 20);
+    let too_large = || format!("{} MiB do not fit in a block", raw.len() >> 20);
     let payload = zstd::bulk::compress(raw, LEVEL).map_err(|e| e.to_string())?;
     let length = |n: usize| {
         u32::try_from(n)

@@ -1,4 +1,4 @@
-//! Reads a recording: where its blocks are at once, what is in them one at a time.
+//! Reads a recording: indexes all blocks on opening, and decodes frames one at a time.
 
 use std::{
     fs::File,
@@ -17,24 +17,24 @@ use super::{
 };
 use crate::snapshot::Host;
 
-/// The most looks that are told apart: a year of them, one every ten seconds.
+/// The most samples that are indexed: more than a year of them, one every ten seconds.
 const MAX_FRAMES: usize = 1 << 22;
 
-/// Why a file isn't a recording that can be read.
+/// Why a file cannot be read as a recording.
 #[derive(Debug, Error)]
 pub enum RecordingError {
-    /// The file can't be read.
+    /// The file cannot be read.
     #[error(transparent)]
     Read(#[from] io::Error),
-    /// It doesn't begin as a recording does.
+    /// The file does not begin as a recording does.
     #[error("it is not a recording: {0}")]
     NotOne(String),
-    /// It ends before anything was seen.
-    #[error("the recording holds no look: {0}")]
+    /// The recording ends before its first sample.
+    #[error("the recording has no sample: {0}")]
     Empty(String),
 }
 
-/// Where the bytes are.
+/// The bytes of a recording.
 #[derive(Debug)]
 enum Bytes {
     File(File, u64),
@@ -49,7 +49,7 @@ impl Bytes {
         }
     }
 
-    /// Reads all of `to` at `at`, which lies within.
+    /// Fills `to` from offset `at`.
     fn read_at(&self, to: &mut [u8], at: u64) -> io::Result<()> {
         match self {
             Bytes::File(file, _) => file.read_exact_at(to, at),
@@ -65,7 +65,7 @@ impl Bytes {
     }
 }
 
-/// A recording that was opened.
+/// An open recording.
 #[derive(Debug)]
 pub struct Recording {
     bytes: Bytes,
@@ -76,23 +76,23 @@ pub struct Recording {
     incomplete: Option<String>,
 }
 
-/// Whether bytes begin as a recording does.
+/// Returns whether bytes begin as a recording does.
 pub fn is_recording(bytes: &[u8]) -> bool {
     bytes.starts_with(&MAGIC)
 }
 
 impl Recording {
-    /// Opens a file, and checks every block of it.
+    /// Opens a file and checks its blocks. A recording that was cut off opens too.
     ///
     /// # Errors
-    /// If it is no recording, or holds no look at all. One that was cut off opens.
+    /// Returns an error if the file is no recording, or has no sample.
     pub fn open(path: &Path) -> Result<Self, RecordingError> {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
         Self::index(Bytes::File(file, length))
     }
 
-    /// The same of a file's bytes.
+    /// Opens a recording from the bytes of a file.
     ///
     /// # Errors
     /// As for [`Recording::open`].
@@ -124,7 +124,7 @@ impl Recording {
                         && times.last().is_none_or(|t| *t <= header.elapsed);
                     if header.kind == Kind::Frame as u8 {
                         if !in_order || frames.len() >= MAX_FRAMES {
-                            why = Some(format!("the looks from byte {at} on are out of order"));
+                            why = Some(format!("the samples from byte {at} on are out of order"));
                             break;
                         }
                         frames.push(at);
@@ -139,17 +139,17 @@ impl Recording {
                 }
             }
         }
-        let looks = frames.len();
+        let samples = frames.len();
         let incomplete = match (end, why) {
             (true, None) => None,
-            (_, Some(why)) => Some(format!("it is read up to its look {looks}: {why}")),
+            (_, Some(why)) => Some(format!("it is read up to sample {samples}: {why}")),
             (false, None) => Some(format!(
-                "it was cut off after its look {looks}: what made it was ended, or still runs"
+                "it was cut off after sample {samples}: its writer was ended, or is still running"
             )),
         };
         if frames.is_empty() {
             return Err(RecordingError::Empty(
-                incomplete.unwrap_or_else(|| "it ended at once".into()),
+                incomplete.unwrap_or_else(|| "it ends after its header".into()),
             ));
         }
         Ok(Self {
@@ -162,16 +162,16 @@ impl Recording {
         })
     }
 
-    /// Where and how it was made.
+    /// Returns where and how the recording was made.
     pub fn header(&self) -> &Header {
         &self.header
     }
 }
 
-/// Why a block can't be had.
+/// Why a block cannot be read.
 #[derive(Debug, Error)]
 enum BlockError {
-    #[error("it can't be read: {0}")]
+    #[error("it cannot be read: {0}")]
     Read(#[from] io::Error),
     #[error("it ends within a block")]
     CutOff,
@@ -179,7 +179,7 @@ enum BlockError {
     Bad(String),
 }
 
-/// The block at `at`, its payload checked and not yet decompressed.
+/// Reads the block at `at`; its payload is checked, but not decompressed.
 fn block(bytes: &Bytes, at: u64) -> Result<(BlockHeader, Vec<u8>), BlockError> {
     let left = bytes.len().saturating_sub(at);
     if left < HEADER as u64 {
@@ -197,7 +197,7 @@ fn block(bytes: &Bytes, at: u64) -> Result<(BlockHeader, Vec<u8>), BlockError> {
     let mut header = [0; HEADER];
     bytes.read_at(&mut header, at)?;
     let header = BlockHeader::parse(&header).map_err(BlockError::Bad)?;
-    // Before memory is taken for it: no more is believed than the file can hold.
+    // Checked before memory is allocated: the length may not exceed the file.
     if left - (HEADER as u64) < u64::from(header.stored) {
         return Err(BlockError::CutOff);
     }
@@ -227,11 +227,11 @@ impl Frames for Recording {
     fn frame(&self, index: usize) -> Result<Frame, String> {
         let at = *self.frames.get(index).ok_or_else(|| {
             format!(
-                "there are {} looks, and none has number {index}",
+                "there are {} samples, and none has the index {index}",
                 self.frames.len()
             )
         })?;
-        let of = |e: String| format!("look {} at byte {at}: {e}", index + 1);
+        let of = |e: String| format!("sample {} at byte {at}: {e}", index + 1);
         let (header, payload) = block(&self.bytes, at).map_err(|e| of(e.to_string()))?;
         stored::read(&header.open(&payload).map_err(of)?).map_err(of)
     }
@@ -241,7 +241,7 @@ impl Frames for Recording {
     }
 }
 
-/// The time of a look.
+/// Returns the time of a sample.
 pub fn time_of(start: SystemTime, elapsed: f64) -> SystemTime {
     Duration::try_from_secs_f64(elapsed)
         .ok()

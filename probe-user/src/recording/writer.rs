@@ -15,32 +15,32 @@ use super::{
 };
 use crate::snapshot::{Event, Snapshot};
 
-/// Why a recording can't be written, or not further.
+/// Why a recording cannot be written, or not continued.
 #[derive(Debug, Error)]
 pub enum RecordError {
-    /// It is there already.
-    #[error("{0} is there already: a recording is never written over; name another file")]
+    /// The file exists.
+    #[error("{0} exists: a recording never overwrites a file; name another one")]
     Exists(PathBuf),
-    /// The file system refused.
+    /// The file system reported an error.
     #[error("cannot write the recording {path}: {source}")]
     Write {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// A look that can't be kept.
-    #[error("cannot keep a look in the recording {path}: {reason}")]
-    Keep {
-        /// Which file.
+    /// A sample cannot be stored.
+    #[error("cannot store a sample in the recording {path}: {reason}")]
+    Store {
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// A recording that is being made. Every block is handed to the kernel whole, so whatever ends
-/// this process, what was written stays readable.
+/// A recording in progress. Every block is handed to the kernel whole, so what was written stays
+/// readable however this process ends.
 #[derive(Debug)]
 pub struct Writer {
     file: File,
@@ -48,10 +48,10 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Begins a recording.
+    /// Starts a recording.
     ///
     /// # Errors
-    /// If the file is there already, or can't be written.
+    /// Returns an error if the file exists or cannot be written.
     pub fn create(path: &Path, header: &Header) -> Result<Self, RecordError> {
         let opened = OpenOptions::new().write(true).create_new(true).open(path);
         let file = match opened {
@@ -70,56 +70,58 @@ impl Writer {
             file,
             path: path.to_owned(),
         };
-        let bytes = serde_json::to_vec(header).map_err(|e| writer.keep(e.to_string()))?;
+        let bytes = serde_json::to_vec(header).map_err(|e| writer.not_stored(e.to_string()))?;
         writer.put(Kind::Header, 0.0, &bytes)?;
         Ok(writer)
     }
 
-    /// Adds one look.
+    /// Adds one sample.
     ///
     /// # Errors
-    /// If it can't be written; the blocks before it are whole all the same.
+    /// Returns an error if the sample cannot be written; the blocks before it stay whole.
     pub fn frame(&mut self, snapshot: &Snapshot, events: &[Event]) -> Result<(), RecordError> {
-        let bytes = stored::write(snapshot, events).map_err(|reason| self.keep(reason))?;
+        let bytes = stored::write(snapshot, events).map_err(|reason| self.not_stored(reason))?;
         self.put(Kind::Frame, snapshot.elapsed, &bytes)
     }
 
-    /// Ends the recording in good order.
+    /// Ends the recording properly.
     ///
     /// # Errors
-    /// If that can't be written.
+    /// Returns an error if the end cannot be written.
     pub fn finish(mut self) -> Result<(), RecordError> {
         self.put(Kind::End, 0.0, &[])?;
-        self.file.sync_all().map_err(|source| self.write(source))
+        self.file
+            .sync_all()
+            .map_err(|source| self.not_written(source))
     }
 
-    /// Leaves nothing behind, where nothing was captured.
+    /// Removes the recording, for a capture that did not start.
     pub fn abandon(self) {
         let _ = std::fs::remove_file(&self.path);
     }
 
     fn put(&mut self, kind: Kind, elapsed: f64, raw: &[u8]) -> Result<(), RecordError> {
-        let block = block::make(kind, elapsed, raw).map_err(|reason| self.keep(reason))?;
+        let block = block::make(kind, elapsed, raw).map_err(|reason| self.not_stored(reason))?;
         let whole = self
             .file
             .stream_position()
-            .map_err(|source| self.write(source))?;
+            .map_err(|source| self.not_written(source))?;
         self.file.write_all(&block).map_err(|source| {
-            // Half a block would only be in the way.
+            // Half a block would make the recording look damaged.
             let _ = self.file.set_len(whole);
-            self.write(source)
+            self.not_written(source)
         })
     }
 
-    fn write(&self, source: io::Error) -> RecordError {
+    fn not_written(&self, source: io::Error) -> RecordError {
         RecordError::Write {
             path: self.path.clone(),
             source,
         }
     }
 
-    fn keep(&self, reason: String) -> RecordError {
-        RecordError::Keep {
+    fn not_stored(&self, reason: String) -> RecordError {
+        RecordError::Store {
             path: self.path.clone(),
             reason,
         }

@@ -1,71 +1,76 @@
-//! The one table of keys: what binds them is what help and footer print.
+//! The keys that every view has, and what a key means. The help and the footer print them.
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::{KeyCode, KeyModifiers};
 
-/// What a key asks for.
+/// One key to press.
+pub type Key = (KeyModifiers, KeyCode);
+
+/// What a key does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Leave.
+    /// Leaves the dashboard.
     Quit,
-    /// List all keys.
+    /// Lists all keys.
     Help,
-    /// The next view.
+    /// Shows the next view.
     NextView,
-    /// The one before.
+    /// Shows the previous view.
     PreviousView,
-    /// The view of this number, from 1.
-    View(u8),
-    /// One row up.
+    /// Opens the menu of all views.
+    ViewMenu,
+    /// Shows the view at this place in the registry, from 0.
+    View(usize),
+    /// Moves one row up.
     Up,
-    /// One row down.
+    /// Moves one row down.
     Down,
-    /// A page up.
+    /// Moves a page up.
     PageUp,
-    /// A page down.
+    /// Moves a page down.
     PageDown,
-    /// To the first row.
+    /// Moves to the first row.
     Top,
-    /// To the last row.
+    /// Moves to the last row.
     Bottom,
-    /// Open the row.
+    /// Opens the selected row.
     Open,
-    /// Back out of what is open; never leaves.
+    /// Closes what is open; never leaves the dashboard.
     Back,
-    /// Type a filter.
+    /// Edits the filter.
     Filter,
-    /// Choose the column to sort by.
+    /// Opens the menu of columns to sort by.
     SortMenu,
-    /// Sort by the column to the left.
+    /// Sorts by the column to the left.
     SortLeft,
-    /// Sort by the column to the right.
+    /// Sorts by the column to the right.
     SortRight,
-    /// Sort the other way round.
+    /// Reverses the order of rows.
     Reverse,
-    /// Hold the screen still, or let it go on; in a replay: play, or stop.
+    /// Pauses or resumes the screen; plays or stops a replay.
     Pause,
-    /// Look less often.
+    /// Lengthens the sampling interval.
     Slower,
-    /// Look more often.
+    /// Shortens the sampling interval.
     Faster,
-    /// Count from now on.
+    /// Restarts counting from zero.
     Reset,
-    /// Rates or totals.
+    /// Shows rates instead of totals, or totals again.
     Rates,
-    /// Processes or cgroups.
-    Cgroups,
-    /// Write a capture of what is on screen.
+    /// Turns a switch of the view on or off, by its name.
+    Switch(&'static str),
+    /// Writes a capture of what is on screen.
     Write,
-    /// One look back.
+    /// Shows the previous sample.
     StepBack,
-    /// One look on.
+    /// Shows the next sample.
     StepOn,
-    /// To the first look.
-    FirstLook,
-    /// To the last look.
-    LastLook,
-    /// Replay slower.
+    /// Shows the first sample.
+    FirstSample,
+    /// Shows the last sample.
+    LastSample,
+    /// Slows the replay down.
     SlowDown,
-    /// Replay faster.
+    /// Speeds the replay up.
     SpeedUp,
 }
 
@@ -74,396 +79,113 @@ pub enum Command {
 pub enum When {
     /// Everywhere.
     Always,
-    /// Watching the live kernel.
+    /// Over the live kernel.
     Live,
-    /// Looking at a recording.
+    /// Over a recording.
     Replay,
-    /// In the victims' view.
-    Victims,
+    /// In the view of this name.
+    View(&'static str),
 }
 
-/// One line of the table.
+/// A command and the keys bound to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Binding {
-    /// What to press.
-    pub keys: &'static [(KeyModifiers, KeyCode)],
-    /// How those are called.
+    /// The keys; none for a view that only the menu reaches.
+    pub keys: &'static [Key],
+    /// The names of the keys.
     pub label: &'static str,
-    /// What it asks for.
+    /// What the keys do.
     pub command: Command,
-    /// The same in words.
+    /// The same in words, for the help.
     pub help: &'static str,
-    /// Where it works.
+    /// Where the keys work.
     pub when: When,
-    /// Its word in the footer; `None`: not there.
+    /// The word in the footer; `None` leaves the keys out of it.
     pub footer: Option<&'static str>,
 }
 
-const NONE: KeyModifiers = KeyModifiers::NONE;
-const CTRL: KeyModifiers = KeyModifiers::CONTROL;
-
-const fn c(c: char) -> (KeyModifiers, KeyCode) {
-    (NONE, KeyCode::Char(c))
+/// The key of a character.
+pub(super) const fn c(c: char) -> Key {
+    (KeyModifiers::NONE, KeyCode::Char(c))
 }
 
-const fn k(code: KeyCode) -> (KeyModifiers, KeyCode) {
-    (NONE, code)
+const fn ctrl(c: char) -> Key {
+    (KeyModifiers::CONTROL, KeyCode::Char(c))
 }
 
-macro_rules! bind {
-    ($label:literal, $keys:expr, $command:expr, $help:literal, $when:ident, $footer:expr) => {
-        Binding {
-            keys: &$keys,
+const fn k(code: KeyCode) -> Key {
+    (KeyModifiers::NONE, code)
+}
+
+/// A binding a line: names, keys, command, help, where it works, and its word in the footer.
+macro_rules! bindings {
+    ($($label:literal [$($key:expr),+] $command:ident $help:literal $when:ident $($footer:literal)?;)*) => {
+        &[$(Binding {
+            keys: &[$($key),+],
             label: $label,
-            command: $command,
+            command: Command::$command,
             help: $help,
             when: When::$when,
-            footer: $footer,
-        }
+            footer: bindings!(@footer $($footer)?),
+        }),*]
     };
+    (@footer) => { None };
+    (@footer $word:literal) => { Some($word) };
 }
 
-/// All keys, in the order of help. The first that matches counts.
-pub const BINDINGS: &[Binding] = &[
-    bind!(
-        "q Ctrl-C",
-        [c('q'), (CTRL, KeyCode::Char('c'))],
-        Command::Quit,
-        "leave",
-        Always,
-        Some("quit")
-    ),
-    bind!(
-        "? F1",
-        [c('?'), k(KeyCode::F(1))],
-        Command::Help,
-        "this list",
-        Always,
-        Some("help")
-    ),
-    bind!(
-        "Tab",
-        [k(KeyCode::Tab)],
-        Command::NextView,
-        "next view",
-        Always,
-        Some("view")
-    ),
-    bind!(
-        "Shift-Tab",
-        [k(KeyCode::BackTab)],
-        Command::PreviousView,
-        "previous view",
-        Always,
-        None
-    ),
-    bind!("1", [c('1')], Command::View(1), "overview", Always, None),
-    bind!(
-        "2",
-        [c('2')],
-        Command::View(2),
-        "victims: whose mappings went",
-        Always,
-        None
-    ),
-    bind!(
-        "3",
-        [c('3')],
-        Command::View(3),
-        "reclaimers: who unmapped",
-        Always,
-        None
-    ),
-    bind!(
-        "4",
-        [c('4')],
-        Command::View(4),
-        "kinds of memory",
-        Always,
-        None
-    ),
-    bind!(
-        "5",
-        [c('5')],
-        Command::View(5),
-        "subscribers of MMU notifiers",
-        Always,
-        None
-    ),
-    bind!(
-        "6",
-        [c('6')],
-        Command::View(6),
-        "histograms and heat maps",
-        Always,
-        None
-    ),
-    bind!(
-        "7",
-        [c('7')],
-        Command::View(7),
-        "single futile unmaps, newest first",
-        Always,
-        None
-    ),
-    bind!(
-        "8",
-        [c('8')],
-        Command::View(8),
-        "hooks: what is measured, and how",
-        Always,
-        None
-    ),
-    bind!(
-        "9",
-        [c('9')],
-        Command::View(9),
-        "findings and advice",
-        Always,
-        None
-    ),
-    bind!(
-        "Up k",
-        [k(KeyCode::Up), c('k')],
-        Command::Up,
-        "row up",
-        Always,
-        None
-    ),
-    bind!(
-        "Down j",
-        [k(KeyCode::Down), c('j')],
-        Command::Down,
-        "row down",
-        Always,
-        None
-    ),
-    bind!(
-        "PgUp Ctrl-U",
-        [k(KeyCode::PageUp), (CTRL, KeyCode::Char('u'))],
-        Command::PageUp,
-        "page up",
-        Always,
-        None
-    ),
-    bind!(
-        "PgDn Ctrl-D",
-        [k(KeyCode::PageDown), (CTRL, KeyCode::Char('d'))],
-        Command::PageDown,
-        "page down",
-        Always,
-        None
-    ),
-    bind!(
-        "Left h",
-        [k(KeyCode::Left), c('h')],
-        Command::StepBack,
-        "one look back",
-        Replay,
-        Some("back")
-    ),
-    bind!(
-        "Right l",
-        [k(KeyCode::Right), c('l')],
-        Command::StepOn,
-        "one look on",
-        Replay,
-        Some("on")
-    ),
-    bind!(
-        "Home",
-        [k(KeyCode::Home)],
-        Command::FirstLook,
-        "first look",
-        Replay,
-        None
-    ),
-    bind!(
-        "End",
-        [k(KeyCode::End)],
-        Command::LastLook,
-        "last look",
-        Replay,
-        None
-    ),
-    bind!(
-        "[",
-        [c('[')],
-        Command::SlowDown,
-        "play slower",
-        Replay,
-        None
-    ),
-    bind!("]", [c(']')], Command::SpeedUp, "play faster", Replay, None),
-    bind!(
-        "g Home",
-        [c('g'), k(KeyCode::Home)],
-        Command::Top,
-        "first row",
-        Always,
-        None
-    ),
-    bind!(
-        "G End",
-        [c('G'), k(KeyCode::End)],
-        Command::Bottom,
-        "last row",
-        Always,
-        None
-    ),
-    bind!(
-        "Enter",
-        [k(KeyCode::Enter)],
-        Command::Open,
-        "open the row",
-        Always,
-        Some("open")
-    ),
-    bind!(
-        "Esc",
-        [k(KeyCode::Esc)],
-        Command::Back,
-        "close it; clear the filter",
-        Always,
-        None
-    ),
-    bind!(
-        "/",
-        [c('/')],
-        Command::Filter,
-        "filter the rows",
-        Always,
-        Some("filter")
-    ),
-    bind!(
-        "s",
-        [c('s')],
-        Command::SortMenu,
-        "choose the column to sort by",
-        Always,
-        Some("sort")
-    ),
-    bind!(
-        ",",
-        [c(',')],
-        Command::SortLeft,
-        "sort by the column to the left",
-        Always,
-        None
-    ),
-    bind!(
-        ".",
-        [c('.')],
-        Command::SortRight,
-        "sort by the column to the right",
-        Always,
-        None
-    ),
-    bind!(
-        "r",
-        [c('r')],
-        Command::Reverse,
-        "sort the other way round",
-        Always,
-        None
-    ),
-    bind!(
-        "Space p",
-        [c(' '), c('p')],
-        Command::Pause,
-        "pause, or go on; play a replay",
-        Always,
-        Some("pause")
-    ),
-    bind!(
-        "+",
-        [c('+'), c('=')],
-        Command::Slower,
-        "longer interval",
-        Live,
-        None
-    ),
-    bind!(
-        "-",
-        [c('-')],
-        Command::Faster,
-        "shorter interval",
-        Live,
-        None
-    ),
-    bind!(
-        "t",
-        [c('t')],
-        Command::Rates,
-        "rates or totals",
-        Always,
-        Some("rates")
-    ),
-    bind!(
-        "R",
-        [c('R')],
-        Command::Reset,
-        "count from now on",
-        Always,
-        None
-    ),
-    bind!(
-        "c",
-        [c('c')],
-        Command::Cgroups,
-        "processes or cgroups",
-        Victims,
-        Some("cgroups")
-    ),
-    bind!(
-        "w",
-        [c('w')],
-        Command::Write,
-        "write a capture of this to a file",
-        Always,
-        Some("write")
-    ),
+/// The bindings that the help lists before the views.
+pub(super) const GENERAL: &[Binding] = bindings! {
+    "q Ctrl-C" [c('q'), ctrl('c')] Quit "quit" Always "quit";
+    "? F1" [c('?'), k(KeyCode::F(1))] Help "this list" Always "help";
+    "Tab" [k(KeyCode::Tab)] NextView "next view" Always;
+    "Shift-Tab" [k(KeyCode::BackTab)] PreviousView "previous view" Always;
+    "v" [c('v')] ViewMenu "choose a view from a menu" Always "views";
+};
+
+/// The bindings that the help lists after the views. The first that matches counts.
+pub(super) const ROWS_AND_TIME: &[Binding] = bindings! {
+    "Up k" [k(KeyCode::Up), c('k')] Up "row up" Always;
+    "Down j" [k(KeyCode::Down), c('j')] Down "row down" Always;
+    "PgUp Ctrl-U" [k(KeyCode::PageUp), ctrl('u')] PageUp "page up" Always;
+    "PgDn Ctrl-D" [k(KeyCode::PageDown), ctrl('d')] PageDown "page down" Always;
+    "Left h" [k(KeyCode::Left), c('h')] StepBack "previous sample" Replay "back";
+    "Right l" [k(KeyCode::Right), c('l')] StepOn "next sample" Replay "next";
+    "Home" [k(KeyCode::Home)] FirstSample "first sample" Replay;
+    "End" [k(KeyCode::End)] LastSample "last sample" Replay;
+    "[" [c('[')] SlowDown "play slower" Replay;
+    "]" [c(']')] SpeedUp "play faster" Replay;
+    "g Home" [c('g'), k(KeyCode::Home)] Top "first row" Always;
+    "G End" [c('G'), k(KeyCode::End)] Bottom "last row" Always;
+    "Enter" [k(KeyCode::Enter)] Open "open the row" Always "open";
+    "Esc" [k(KeyCode::Esc)] Back "close; clear the filter" Always;
+    "/" [c('/')] Filter "filter the rows" Always "filter";
+    "s" [c('s')] SortMenu "choose the column to sort by" Always "sort";
+    "," [c(',')] SortLeft "sort by the column to the left" Always;
+    "." [c('.')] SortRight "sort by the column to the right" Always;
+    "r" [c('r')] Reverse "reverse the order" Always;
+    "Space p" [c(' '), c('p')] Pause "pause or resume; play a replay" Always "pause";
+    "+" [c('+'), c('=')] Slower "longer sampling interval" Live;
+    "-" [c('-')] Faster "shorter sampling interval" Live;
+    "t" [c('t')] Rates "rates or totals" Always "rates";
+    "R" [c('R')] Reset "restart counting from zero" Always;
+    "w" [c('w')] Write "write this as a capture to a file" Always "write";
+};
+
+/// The keys of the first ten views, with their names.
+static DIGITS: [(&str, [Key; 1]); 10] = [
+    ("1", [c('1')]),
+    ("2", [c('2')]),
+    ("3", [c('3')]),
+    ("4", [c('4')]),
+    ("5", [c('5')]),
+    ("6", [c('6')]),
+    ("7", [c('7')]),
+    ("8", [c('8')]),
+    ("9", [c('9')]),
+    ("0", [c('0')]),
 ];
 
-/// What a key asks for where `works` says what works.
-pub fn command(key: KeyEvent, works: impl Fn(When) -> bool) -> Option<Command> {
-    // Shift is in the character already.
-    let modifiers = key.modifiers - KeyModifiers::SHIFT;
-    BINDINGS
-        .iter()
-        .find(|b| works(b.when) && b.keys.contains(&(modifiers, key.code)))
-        .map(|b| b.command)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_key_is_bound_twice_where_both_work() {
-        for (i, a) in BINDINGS.iter().enumerate() {
-            for b in &BINDINGS[i + 1..] {
-                // What is bound for a replay goes before what is bound everywhere.
-                let shadowed = a.when == When::Replay && b.when == When::Always;
-                for key in a.keys {
-                    assert!(
-                        shadowed || !b.keys.contains(key),
-                        "{} and {}",
-                        a.label,
-                        b.label
-                    );
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn every_view_has_its_number() {
-        for n in 1..=super::super::View::ALL.len() as u8 {
-            assert!(
-                BINDINGS.iter().any(|b| b.command == Command::View(n)),
-                "{n}"
-            );
-        }
-    }
+/// The name and the keys of the view at this place in the registry; `None` from the eleventh on.
+pub(super) fn digit(place: usize) -> Option<(&'static str, &'static [Key])> {
+    DIGITS.get(place).map(|(label, keys)| (*label, &keys[..]))
 }

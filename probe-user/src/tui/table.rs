@@ -1,4 +1,4 @@
-//! A table: columns and rows, sorted, filtered, and cut to the width there is.
+//! A table: columns and rows, sorted, filtered, and fitted to a width.
 
 use std::cmp::Ordering;
 
@@ -9,11 +9,11 @@ use super::theme::Ink;
 /// One column.
 #[derive(Clone, Debug)]
 pub(super) struct Column {
-    /// Its heading.
+    /// The heading.
     pub(super) title: &'static str,
-    /// Numbers stand to the right.
+    /// Whether cells are aligned to the right, as numbers are.
     pub(super) right: bool,
-    /// The higher, the sooner it goes when there is no room; 0 stays.
+    /// How dispensable the column is: the highest goes first when there is no room; 0 stays.
     pub(super) spare: u8,
 }
 
@@ -35,30 +35,30 @@ pub(super) fn right(title: &'static str, spare: u8) -> Column {
     }
 }
 
-/// What a cell sorts by.
+/// The value by which a cell is sorted.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
     /// A number.
     Number(f64),
     /// Text.
     Text(String),
-    /// Not known: after all else, whichever way it goes.
+    /// Unknown: last in either order.
     Unknown,
 }
 
 /// One cell.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Cell {
-    /// What is shown.
+    /// The text shown.
     pub(super) text: String,
-    /// What it sorts by.
+    /// The value sorted by.
     pub(super) value: Value,
-    /// How it looks.
+    /// The ink of the text.
     pub(super) ink: Ink,
 }
 
 impl Cell {
-    /// Text.
+    /// A cell of text.
     pub(super) fn text(text: impl Into<String>) -> Self {
         let text = text.into();
         Self {
@@ -68,7 +68,21 @@ impl Cell {
         }
     }
 
-    /// A number, and how it is shown; `None`: not known.
+    /// A cell of optional text; `None`: unknown.
+    pub(super) fn known(text: Option<impl Into<String>>) -> Self {
+        text.map_or_else(Self::unknown, Self::text)
+    }
+
+    /// A cell whose value is unknown.
+    pub(super) fn unknown() -> Self {
+        Self {
+            text: "-".into(),
+            value: Value::Unknown,
+            ink: Ink::Dim,
+        }
+    }
+
+    /// A number, shown by `show`; `None`: unknown.
     pub(super) fn number(n: Option<f64>, show: impl FnOnce(f64) -> String) -> Self {
         match n {
             Some(n) => Self {
@@ -76,15 +90,11 @@ impl Cell {
                 value: Value::Number(n),
                 ink: if n == 0.0 { Ink::Dim } else { Ink::Plain },
             },
-            None => Self {
-                text: "-".into(),
-                value: Value::Unknown,
-                ink: Ink::Dim,
-            },
+            None => Self::unknown(),
         }
     }
 
-    /// The same in another ink.
+    /// The same cell in another ink.
     #[must_use]
     pub(super) fn ink(mut self, ink: Ink) -> Self {
         self.ink = ink;
@@ -95,29 +105,29 @@ impl Cell {
 /// One row.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Row {
-    /// What it is, so that it stays selected when rows move.
+    /// The row's identity, by which it stays selected when rows move.
     pub(super) key: String,
-    /// One for each column.
+    /// One cell for each column.
     pub(super) cells: Vec<Cell>,
-    /// What there is to say of it, in lines.
+    /// The lines of the detail pane.
     pub(super) detail: Vec<String>,
 }
 
 /// A table.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
-    /// Its columns.
+    /// The columns, from the left.
     pub(super) columns: Vec<Column>,
-    /// Its rows.
+    /// The rows, from the top.
     pub(super) rows: Vec<Row>,
-    /// The column it is sorted by when nobody says otherwise; `None`: as they come.
+    /// The column to sort by unless the user chooses another; `None` keeps the order of rows.
     pub(super) sort: Option<usize>,
-    /// In place of rows where there are none.
+    /// The text in place of the rows where there are none.
     pub(super) empty: String,
 }
 
 impl Table {
-    /// Leaves the rows that have `filter` in one of their cells.
+    /// Keeps the rows with `filter` in one of their cells.
     pub(super) fn filter(&mut self, filter: &str) {
         let filter = filter.to_lowercase();
         if !filter.is_empty() {
@@ -129,7 +139,7 @@ impl Table {
         }
     }
 
-    /// Sorts by a column: numbers from the largest, text from A; `reverse` turns it round.
+    /// Sorts by a column: numbers from the largest, text from A; `reverse` reverses both.
     pub(super) fn sort(&mut self, column: usize, reverse: bool) {
         self.rows.sort_by(|a, b| {
             let (Some(a), Some(b)) = (a.cells.get(column), b.cells.get(column)) else {
@@ -148,13 +158,13 @@ impl Table {
         });
     }
 
-    /// The columns that fit `width`, with the width of each. What is left over goes to the last
-    /// column of text; what lacks is taken from the widest text.
+    /// The columns that fit into `width`, with the width of each. Dispensable columns go first,
+    /// then the widest columns of text shrink.
     pub(super) fn fit(&self, width: usize) -> Vec<(usize, usize)> {
         let natural = |i: usize| {
             let cells = self.rows.iter().filter_map(|r| r.cells.get(i));
             let widest = cells.map(|c| c.text.width()).max().unwrap_or(0);
-            // Room for the mark of the sorted column.
+            // One more than the title, for the mark of the sorted column.
             widest.max(self.columns[i].title.width() + 1)
         };
         let least = |i: usize, w: usize| if self.columns[i].right { w } else { w.min(12) };
@@ -196,25 +206,6 @@ impl Table {
     }
 }
 
-/// Text cut to `width`, with a mark that it was.
-pub(super) fn cut(text: &str, width: usize, ascii: bool) -> String {
-    if text.width() <= width {
-        return text.to_owned();
-    }
-    let mark = if ascii { "~" } else { "…" };
-    let mut cut = String::new();
-    for ch in text.chars() {
-        if cut.width() + unicode_width::UnicodeWidthChar::width(ch).unwrap_or(0) + 1 > width {
-            break;
-        }
-        cut.push(ch);
-    }
-    if width > 0 {
-        cut.push_str(mark);
-    }
-    cut
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -249,20 +240,12 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_room_goes() {
+    fn dispensable_columns_go_first() {
         let t = table();
         assert_eq!(t.fit(80).len(), 2);
         assert_eq!(t.fit(6).len(), 1);
         let mut t = table();
         t.filter("C");
         assert_eq!(names(&t), "c");
-    }
-
-    #[test]
-    fn cutting_keeps_to_the_width() {
-        assert_eq!(cut("abcdef", 4, false), "abc…");
-        assert_eq!(cut("abcdef", 4, true), "abc~");
-        assert_eq!(cut("日本語", 4, false), "日…");
-        assert_eq!(cut("abc", 3, false), "abc");
     }
 }

@@ -1,33 +1,43 @@
-//! How things look: the terminal's own 16 colours, no backgrounds, and nothing by colour alone.
+//! Colours and marks: the terminal's own 16 colours, no backgrounds, and no meaning by colour
+//! alone.
 
-use ratatui::style::{Color, Modifier, Style};
+use ratatui::{
+    Frame,
+    layout::Rect,
+    style::{Color, Modifier, Style},
+    text::{Line, Span},
+    widgets::Paragraph,
+};
+use unicode_width::UnicodeWidthStr;
 
-/// What a piece of text is.
+use super::width::cut;
+
+/// The role of a piece of text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ink {
-    /// Plain.
+    /// Ordinary text.
     #[default]
     Plain,
-    /// Of less weight.
+    /// Less important text.
     Dim,
     /// A heading.
     Bold,
-    /// In vain.
+    /// Futile work.
     Bad,
-    /// Worth a look.
+    /// Something to look into.
     Warn,
     /// As it should be.
     Good,
-    /// Drawn.
+    /// A bar, a sparkline or a heat map.
     Bar,
 }
 
-/// The terminal's abilities.
+/// What the terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Theme {
-    /// Whether it shows colours.
+    /// Whether to use colours.
     pub color: bool,
-    /// Whether it shows nothing but ASCII.
+    /// Whether to keep to ASCII.
     pub ascii: bool,
 }
 
@@ -38,7 +48,7 @@ impl Theme {
         let colored = |color| if self.color { plain.fg(color) } else { plain };
         match ink {
             Ink::Plain => plain,
-            // "Dim" is unreadable on some terminals where it isn't grey on the other half.
+            // The attribute "dim" is unreadable on some terminals and has no effect on others.
             Ink::Dim => colored(Color::DarkGray),
             Ink::Bold => plain.add_modifier(Modifier::BOLD),
             Ink::Bad => colored(Color::Red).add_modifier(Modifier::BOLD),
@@ -48,12 +58,49 @@ impl Theme {
         }
     }
 
-    /// The style of the row that is selected.
+    /// The style of the selected row.
     pub fn selected(self) -> Style {
         Style::new().add_modifier(Modifier::REVERSED)
     }
 
-    /// A sparkline of values in one row; the last `width` of them. What isn't known is a gap.
+    /// Text in an ink.
+    pub(super) fn ink(self, ink: Ink, text: impl Into<String>) -> Span<'static> {
+        Span::styled(text.into(), self.style(ink))
+    }
+
+    /// The mark between the parts of a line.
+    pub(super) fn dot(self) -> &'static str {
+        if self.ascii { " | " } else { " · " }
+    }
+
+    /// A rule with a title.
+    pub(super) fn rule(self, title: &str, width: u16) -> Vec<Span<'static>> {
+        let line = if self.ascii { "-" } else { "─" };
+        let title = cut(title, usize::from(width.saturating_sub(4)), self.ascii);
+        let rest = usize::from(width).saturating_sub(2 + title.width());
+        vec![
+            self.ink(Ink::Dim, line.repeat(2)),
+            self.ink(Ink::Bold, title),
+            self.ink(Ink::Dim, line.repeat(rest)),
+        ]
+    }
+
+    /// Draws one line, cut to the width of `area`.
+    pub(super) fn line(self, frame: &mut Frame, area: Rect, pieces: Vec<Span<'static>>) {
+        let mut left = usize::from(area.width);
+        let mut shown = Vec::new();
+        for piece in pieces {
+            let text = cut(&piece.content, left, self.ascii);
+            left -= text.width();
+            shown.push(Span::styled(text, piece.style));
+            if left == 0 {
+                break;
+            }
+        }
+        frame.render_widget(Paragraph::new(Line::from(shown)), area);
+    }
+
+    /// A sparkline of the last `width` values. An unknown value leaves a gap.
     pub fn sparkline(self, values: &[Option<f64>], width: usize) -> String {
         const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
         const ASCII: [char; 8] = ['.', '.', ':', '-', '=', '+', '*', '#'];
@@ -69,7 +116,7 @@ impl Theme {
         line
     }
 
-    /// A bar of `part` of `whole` in `width` columns.
+    /// A bar for `part` of `whole`, which fills `width` columns.
     pub fn bar(self, part: f64, whole: f64, width: usize) -> String {
         if whole <= 0.0 || part <= 0.0 {
             return String::new();
@@ -79,7 +126,7 @@ impl Theme {
         mark.repeat(n)
     }
 
-    /// One cell of a heat map: `part` of the most there is.
+    /// One cell of a heat map whose largest value is `most`.
     pub fn heat(self, part: u32, most: u32) -> char {
         const SHADES: [char; 5] = [' ', '░', '▒', '▓', '█'];
         const ASCII: [char; 5] = [' ', '.', 'o', 'O', '#'];
@@ -87,7 +134,7 @@ impl Theme {
         if part == 0 || most == 0 {
             return shades[0];
         }
-        // By magnitude: a rare slow unmap is what one looks for.
+        // On a log scale, so that a rare slow unmap shows.
         let share = f64::from(part).ln_1p() / f64::from(most).ln_1p();
         shades[((share * 4.0).ceil() as usize).clamp(1, 4)]
     }
@@ -98,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn drawings() {
+    fn sparkline_bar_and_heat() {
         let theme = Theme {
             color: false,
             ascii: false,

@@ -1,10 +1,9 @@
-//! Machines that can't run it: a plain sentence, the remedy, and exit status 77.
+//! Machines that cannot run pinscope: a plain sentence, the remedy, and exit status 77.
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
 use crate::{
-    commands::one_plain_sentence,
     support::{Ran, run},
     test, test_unless,
 };
@@ -17,7 +16,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             barred("no-btf", &["BTF", "CONFIG_DEBUG_INFO_BTF"])
         }),
         test("without_kallsyms_it_captures_all_the_same", || {
-            // BTF names the functions; only subscribers go without their names.
+            // BTF names the functions; only the subscribers' names are missing.
             within("no-kallsyms", &["pinscope", "capture", "--duration", "1s"])?.expect_code(0)
         }),
         test("in_a_user_namespace_it_says_so_and_ends_with_77", || {
@@ -27,17 +26,17 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// Irreversible until the guest is booted anew, so the very last.
+/// The tests that change the guest until it is rebooted, so they run last.
 pub(crate) fn last() -> Vec<Trial> {
     let none = (!std::path::Path::new(LOCKDOWN).exists())
-        .then_some("this kernel has no lockdown, or securityfs isn't mounted");
+        .then_some("this kernel has no lockdown, or securityfs is not mounted");
     vec![test_unless(
         none,
         "zz_under_lockdown_it_says_so_and_ends_with_77",
         || {
             std::fs::write(LOCKDOWN, "confidentiality")?;
             let ran = run(&words(&["pinscope", "capture", "--duration", "1s"]))?;
-            refused(&ran, &["locked down"])?;
+            ran.expect_refused(&["locked down"])?;
             let ran = run(&words(&["pinscope", "doctor"]))?;
             ran.expect_code(77)?;
             ensure!(ran.stdout.contains("lockdown"), "{}", ran.said());
@@ -50,7 +49,7 @@ fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|w| (*w).to_owned()).collect()
 }
 
-/// This program, which makes the machine lack something, for CMD alone.
+/// Runs CMD through this program, which hides a part of the machine from it.
 fn within(what: &str, cmd: &[&str]) -> Result<Ran> {
     let program = std::env::current_exe()?.display().to_string();
     run(&words(
@@ -58,19 +57,9 @@ fn within(what: &str, cmd: &[&str]) -> Result<Ran> {
     ))
 }
 
-fn refused(ran: &Ran, words: &[&str]) -> Result<()> {
-    ran.expect_code(77)?;
-    one_plain_sentence(&ran.stderr)?;
-    for word in words {
-        ensure!(ran.stderr.contains(word), "no {word}: {}", ran.said());
-    }
-    ensure!(ran.stdout.is_empty(), "{}", ran.said());
-    Ok(())
-}
-
 fn barred(what: &str, words: &[&str]) -> Result<()> {
     let ran = within(what, &["pinscope", "capture", "--duration", "1s"])?;
-    refused(&ran, words)
+    ran.expect_refused(words)
 }
 
 fn doctor() -> Result<()> {

@@ -1,4 +1,4 @@
-//! The command line: exit statuses, what goes where, and what is left behind.
+//! The command line: exit statuses, where output goes, and what is left behind.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use pinscope::{
     model::{DoctorReport, Outcome, SelftestRow},
     provoke::{SCENARIOS, Truth},
-    snapshot::{Attach, HookState, HookStatus},
+    snapshot::{Attach, HookState},
 };
 use probe_ebpf::Hook;
 use serde::Deserialize;
@@ -64,7 +64,7 @@ fn ends_like(command: &str, how: &str, code: i32) -> Result<()> {
         .expect_code(code)
 }
 
-/// No process with such a command line is left.
+/// Returns whether no process with this command line is left.
 fn nobody_runs(words: &[&str]) -> bool {
     let line = format!("{}\0", words.join("\0"));
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -73,27 +73,12 @@ fn nobody_runs(words: &[&str]) -> bool {
         .all(|cmdline| cmdline != line.as_bytes())
 }
 
-/// One sentence for people, a remedy at most, and nothing that only its author understands.
-pub(crate) fn one_plain_sentence(stderr: &str) -> Result<()> {
-    let lines: Vec<_> = stderr.lines().filter(|line| !line.is_empty()).collect();
-    ensure!(
-        (matches!(lines[..], [first] if first.starts_with("pinscope: "))
-            || matches!(lines[..], [first, second]
-                if first.starts_with("pinscope: ") && second.trim_start().starts_with("remedy: ")))
-            && !["panicked", "Error {", "Os {", "backtrace"]
-                .iter()
-                .any(|w| stderr.contains(w)),
-        "no plain sentence: {stderr:?}"
-    );
-    Ok(())
-}
-
 fn no_cmd() -> Result<()> {
     let file = scratch("nothing.json");
     let name = file.to_str().context("no UTF-8")?;
     let ran = run(&["pinscope", "capture", "-o", name, "--", "/no/such/program"])?;
     ran.expect_code(127)?;
-    one_plain_sentence(&ran.stderr)?;
+    ran.expect_one_plain_sentence()?;
     ensure!(ran.stderr.contains("/no/such/program"), "{}", ran.said());
     ensure!(!file.exists(), "a capture of nothing was written");
     Ok(())
@@ -302,12 +287,15 @@ fn doctor() -> Result<()> {
         .hooks
         .iter()
         .any(|row| row.attach == Some(Attach::Kprobe));
-    let known = |row: &&HookStatus| Hook::ALL.iter().any(|hook| hook.name() == row.name);
-    for row in report.hooks.iter().filter(known) {
-        // CONFIG_DEBUG_PAGE_REF is off on every stock kernel; by kprobes the notifier's end is
-        // left out unless it is asked for.
-        let expected = row.name != Hook::RefFreeze.name()
-            && !(by_kprobe && row.name == Hook::NotifierEnd.name());
+    for row in &report.hooks {
+        let Some(hook) = Hook::named(&row.name) else {
+            continue;
+        };
+        // CONFIG_DEBUG_PAGE_REF is off on every stock kernel. With kprobes, the notifier's end is
+        // left out unless it is requested.
+        let entry = hook.entry();
+        let expected =
+            entry.usually_absent.is_none() && !(by_kprobe && entry.off_by_kprobe.is_some());
         check.that((row.state == HookState::Active) == expected, || {
             format!("{row:?}")
         });
@@ -326,7 +314,7 @@ struct Selftest {
 }
 
 fn selftest() -> Result<()> {
-    // Where temporary files are on a disk, so that no scenario lacks anything.
+    // Temporary files on a disk, so that no scenario lacks anything.
     let words = [
         "env",
         "TMPDIR=/mnt",
@@ -347,7 +335,7 @@ fn selftest() -> Result<()> {
     check.done(&Value::Null)
 }
 
-/// What the kernel lists of attached programs.
+/// Returns what the kernel lists of attached programs.
 fn attachments() -> Vec<String> {
     const OURS: [&str; 4] = [
         "try_to_unmap",
@@ -367,7 +355,7 @@ fn attachments() -> Vec<String> {
 fn kill_9(attach: &str) -> Result<()> {
     ensure!(
         attachments().is_empty(),
-        "left by others: {:?}",
+        "left by an earlier test: {:?}",
         attachments()
     );
     let words = [
@@ -383,7 +371,7 @@ fn kill_9(attach: &str) -> Result<()> {
     running.attached()?;
     ensure!(
         !attachments().is_empty(),
-        "attached, and the kernel lists nothing"
+        "attached, but the kernel lists nothing"
     );
     running.signal(Signal::SIGKILL)?;
     let ran = running.wait()?;
@@ -394,7 +382,7 @@ fn kill_9(attach: &str) -> Result<()> {
         attachments()
     );
 
-    // And the next one starts afresh.
+    // The next capture starts from scratch.
     let cmd = [
         "workload",
         "run",

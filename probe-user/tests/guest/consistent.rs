@@ -1,7 +1,7 @@
-//! What must hold of every capture, whatever was captured: the books balance.
+//! What is true of every capture: its counts add up.
 
 use pinscope::{
-    kernel::preempt::preempts,
+    kernel::host::preempts,
     model::{Capture, HistogramReport, capture::Tally},
     snapshot::{Attach, HookState},
 };
@@ -12,24 +12,24 @@ use crate::support::{Check, futile, meets};
 
 const SCHEMA: &str = include_str!("../../schema/pinscope.capture-1.schema.json");
 
-/// Probes that didn't run.
+/// Whether calls may be missed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Missed {
-    /// There are none.
+    /// No call may be missed.
     Never,
-    /// There may be some, and the capture tells how many. Where the kernel is preemptible, a
-    /// task may be preempted within an fentry program by another that reclaims; the kernel
-    /// doesn't run the same program twice on one CPU.
-    Told,
+    /// Calls may be missed if the capture reports how many. On a preemptible kernel, a task may be
+    /// preempted inside an fentry program by another task that reclaims; the kernel doesn't run
+    /// the same program twice on one CPU.
+    Reported,
 }
 
-/// How often a probe of `name` didn't run.
+/// Returns the number of missed calls of a hook.
 pub(crate) fn missed(capture: &Capture, name: &str) -> u64 {
     let row = capture.hooks.iter().find(|h| h.name == name);
     row.and_then(|h| h.missed).unwrap_or(0)
 }
 
-/// Whether programs may be skipped: attached by fentry where the kernel preempts its own code.
+/// Returns whether programs may be skipped: with fentry, on a kernel that preempts its own code.
 fn preemptible(capture: &Capture) -> bool {
     let fentry = capture
         .hooks
@@ -38,7 +38,7 @@ fn preemptible(capture: &Capture) -> bool {
     fentry && preempts() != Some(false)
 }
 
-/// Complains of all that doesn't fit together.
+/// Complains about everything that doesn't add up.
 pub(crate) fn check(capture: &Capture, json: &Value, may_miss: Missed, check: &mut Check) {
     meets(SCHEMA, json, check);
     let unmaps = &capture.unmaps;
@@ -81,10 +81,10 @@ pub(crate) fn check(capture: &Capture, json: &Value, may_miss: Missed, check: &m
     for hook in &capture.hooks {
         let name = &hook.name;
         if hook.state == HookState::Active {
-            check.that(hook.attach.is_some(), || format!("{name}: attached how?"));
+            check.that(hook.attach.is_some(), || format!("{name}: no attach mode"));
             check.that(hook.hits.is_some(), || format!("{name}: no hits"));
             let missed = hook.missed.unwrap_or(0);
-            check.that(missed == 0 || may_miss == Missed::Told, || {
+            check.that(missed == 0 || may_miss == Missed::Reported, || {
                 format!("{name}: missed {missed}")
             });
         } else {
@@ -137,7 +137,7 @@ fn notifier(capture: &Capture, check: &mut Check) {
         format!("notifier.seconds is {:?}", notifier.seconds)
     });
     if let Some(subscribers) = &capture.subscribers {
-        // One that shares its calls counts each of them too.
+        // Subscribers that share a call count it once each.
         let sum: u64 = subscribers.iter().map(|s| s.calls).sum();
         check.at_least("calls over the subscribers", Some(sum), notifier.calls);
     }
@@ -148,9 +148,9 @@ fn histograms(capture: &Capture, check: &mut Check) {
     let histograms = &capture.histograms;
     let mut count = |name: &str, histogram: &Option<HistogramReport>, expected: u64| {
         let Some(h) = histogram else { return };
-        // A return that was missed has no time.
+        // A missed return has no time.
         let times = name == "unmap_seconds";
-        let untold = if times {
+        let untimed = if times {
             missed(capture, "try_to_unmap")
         } else {
             0
@@ -158,7 +158,7 @@ fn histograms(capture: &Capture, check: &mut Check) {
         check.at_least(
             &format!("{name}: count"),
             h.count,
-            expected.saturating_sub(untold),
+            expected.saturating_sub(untimed),
         );
         check.at_least(&format!("{name}: futile unmaps"), expected, h.count);
         let buckets = h.buckets.iter().map(|(_, n)| n).sum();
@@ -188,20 +188,20 @@ fn victims(capture: &Capture, check: &mut Check) {
     };
     let mappings: u64 = victims.iter().map(|v| v.mappings).sum();
     let unknown = missed(capture, "try_to_unmap_one") + missed(capture, "try_to_unmap");
-    // Where a probe may be skipped it isn't known whether anything was unmapped of those.
-    let nobodys: u64 = capture
+    // If a program was skipped, it isn't known whether anything was unmapped.
+    let unowned: u64 = capture
         .groups
         .iter()
         .flatten()
         .filter(|g| g.victim.is_none())
         .map(|g| g.futile().folios)
         .sum();
-    check.that(nobodys == 0 || preemptible(capture), || {
-        format!("{nobodys} futile unmaps without a mapping that went")
+    check.that(unowned == 0 || preemptible(capture), || {
+        format!("{unowned} futile unmaps without a victim")
     });
     check.at_least(
-        "mappings lost in vain",
-        mappings + unknown + nobodys,
+        "mappings lost to futile unmaps",
+        mappings + unknown + unowned,
         futile(capture),
     );
     for victim in victims {

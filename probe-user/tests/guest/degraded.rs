@@ -1,4 +1,4 @@
-//! Without a hook: what depends on it is absent, and all the rest as exact as ever.
+//! Captures without a hook: whatever depends on it is absent, and the rest is as exact as ever.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,6 @@ use pinscope::{model::Capture, provoke::Truth, snapshot::HookState};
 use probe_ebpf::Verdict;
 
 use crate::{
-    commands::one_plain_sentence,
     scenarios::{capture_scenario, capture_scenarios, counted},
     support::{Check, futile, hook, run, scratch, sum, total},
     test,
@@ -36,24 +35,24 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// The hook stands as `state`, and says why.
-fn stands(capture: &Capture, name: &str, state: HookState, check: &mut Check) -> Result<()> {
+/// Checks that a hook is in `state` and gives a reason.
+fn in_state(capture: &Capture, name: &str, state: HookState, check: &mut Check) -> Result<()> {
     let row = hook(capture, name)?;
     check.same(name, row.state, state);
     check.that(row.reason.as_ref().is_some_and(|r| r.len() > 5), || {
         format!("{name}: the reason is {:?}", row.reason)
     });
-    // Whoever reads the capture learns what is missing or weaker.
+    // The capture says what is missing or weaker.
     check.that(
         !capture.not_measured.is_empty() || !capture.weaker.is_empty(),
-        || format!("without {name} nothing is said to be missing"),
+        || format!("without {name}, nothing is reported as missing or weaker"),
     );
     Ok(())
 }
 
-/// The truths' verdicts against the whole capture, where no victim tells whose they are.
+/// Compares the truths' verdicts with the whole capture, for captures without victims.
 fn in_all(capture: &Capture, truths: &[Truth], check: &mut Check) {
-    // Only for scenarios that allow no verdict both alone and together with another.
+    // This works only for scenarios that allow no verdict both alone and together with another.
     let mut expected: BTreeMap<String, (Vec<Verdict>, u64)> = BTreeMap::new();
     for expectation in truths.iter().flat_map(|t| &t.expected) {
         let verdicts = Verdict::ALL.into_iter().filter(|verdict| {
@@ -77,7 +76,7 @@ fn in_all(capture: &Capture, truths: &[Truth], check: &mut Check) {
     check.same("unmaps", capture.unmaps.total, Some(unmaps));
 }
 
-/// References × rounds: what must be futile, however many hooks are missing.
+/// Returns references × rounds: the futile unmaps, however many hooks are missing.
 fn futile_expected(truths: &[Truth]) -> u64 {
     truths
         .iter()
@@ -91,7 +90,7 @@ fn no_victims() -> Result<()> {
     let (captured, truths) = capture_scenarios(&flags, &names)?;
     let capture = &captured.capture;
     let mut check = Check::default();
-    stands(
+    in_state(
         capture,
         "try_to_unmap_one",
         HookState::Unsupported,
@@ -121,7 +120,7 @@ fn no_notifier() -> Result<()> {
     let (captured, truth) = capture_scenario(&flags, "memfd-half-pin")?;
     let capture = &captured.capture;
     let mut check = Check::default();
-    stands(capture, "notifier_start", HookState::Disabled, &mut check)?;
+    in_state(capture, "notifier_start", HookState::Disabled, &mut check)?;
     for pointer in [
         "/notifier/calls",
         "/notifier/in_futile",
@@ -150,7 +149,7 @@ fn no_remove_mapping() -> Result<()> {
         let names = ["file-none", "file-get", "file-half-get", "lazyfree-none"];
         let (captured, truths) = capture_scenarios(&flags, &names)?;
         let mut check = Check::default();
-        stands(
+        in_state(
             &captured.capture,
             "remove_mapping",
             HookState::Disabled,
@@ -177,7 +176,7 @@ fn no_shrink_list() -> Result<()> {
         let (captured, truths) = capture_scenarios(&flags, &names)?;
         let capture = &captured.capture;
         let mut check = Check::default();
-        stands(capture, "shrink_list", HookState::Unsupported, &mut check)?;
+        in_state(capture, "shrink_list", HookState::Unsupported, &mut check)?;
         for verdict in ["freed", "writeback", "kept"] {
             let value = captured.json["unmaps"]["by_verdict"].get(verdict);
             check.that(value.is_some_and(serde_json::Value::is_null), || {
@@ -197,9 +196,9 @@ fn no_reclaim_pages() -> Result<()> {
     let (captured, truths) = capture_scenarios(&flags, &["memfd-half-pin", "anon-half-get"])?;
     let capture = &captured.capture;
     let mut check = Check::default();
-    stands(capture, "reclaim_pages", HookState::Disabled, &mut check)?;
+    in_state(capture, "reclaim_pages", HookState::Disabled, &mut check)?;
     in_all(capture, &truths, &mut check);
-    let (unknown, _) = sum(capture, |g| g.reclaimer == "unknown");
+    let (unknown, _) = sum(capture, |g| g.reclaimer.as_str() == "unknown");
     let unmaps = truths.iter().map(|t| t.unmaps_expected).sum();
     check.same(
         "by an unknown reclaimer",
@@ -209,15 +208,15 @@ fn no_reclaim_pages() -> Result<()> {
     check.done(&captured.json)
 }
 
-/// The kernel may have written a folio by the time that is looked at: writeback can be missed
-/// then, but nothing becomes futile that isn't.
+/// The kernel may have finished writing a folio before pinscope examines it. Writeback may then be
+/// missed, but nothing becomes futile that isn't.
 fn no_write_folio() -> Result<()> {
     let flags = ["--hook", "write_folio=off"];
     let names = ["memfd-none", "anon-none", "memfd-half-pin"];
     let (captured, truths) = capture_scenarios(&flags, &names)?;
     let capture = &captured.capture;
     let mut check = Check::default();
-    stands(capture, "write_folio", HookState::Disabled, &mut check)?;
+    in_state(capture, "write_folio", HookState::Disabled, &mut check)?;
     check.same("futile", futile(capture), futile_expected(&truths));
     let unmaps = truths.iter().map(|t| t.unmaps_expected).sum();
     check.same("unmaps", capture.unmaps.total, Some(unmaps));
@@ -237,18 +236,14 @@ fn no_unmap() -> Result<()> {
     ];
     let ran = run(&[&words[..], &["--", "echo", "CMD ran"]].concat())?;
     ran.expect_code(77)?;
-    one_plain_sentence(&ran.stderr)?;
+    ran.expect_one_plain_sentence()?;
     ensure!(ran.stderr.contains("nosuch"), "{}", ran.said());
-    ensure!(
-        ran.stdout.is_empty(),
-        "CMD ran nevertheless: {}",
-        ran.said()
-    );
+    ensure!(ran.stdout.is_empty(), "CMD ran anyway: {}", ran.said());
     ensure!(!file.exists(), "a capture of nothing was written");
     Ok(())
 }
 
-/// The brackets alone, and the unmap itself.
+/// Attaches only the brackets and the unmap itself.
 fn bare() -> Result<()> {
     let names = [
         "notifier_end",

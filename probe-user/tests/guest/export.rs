@@ -1,5 +1,5 @@
-//! `pinscope export` over the live kernel: what a real Prometheus server makes of it is what the
-//! workload knows it did.
+//! `pinscope export` on the live kernel: what a real Prometheus server computes agrees with the truth
+//! of the workload.
 
 use std::{
     io::{Read, Write},
@@ -21,7 +21,7 @@ use crate::{
 
 const EXPORTER: &str = "127.0.0.1:9723";
 const SERVER: &str = "127.0.0.1:9090";
-/// The longest wait, under emulation.
+/// The longest wait: generous, for emulation.
 const LIMIT: Duration = Duration::from_secs(120);
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -40,7 +40,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// One GET; the body of an answer that is 200.
+/// Sends a GET and returns the body of the response, whose status must be 200.
 fn get(address: &str, path: &str, accept: &str) -> Result<String> {
     let mut stream = TcpStream::connect(address).context("connecting")?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
@@ -97,7 +97,7 @@ fn exporter(flags: &[&str]) -> Result<Running> {
     Ok(running)
 }
 
-/// The sum of all samples whose name and labels have all of this in them.
+/// Sums all samples whose name and labels contain all these words.
 fn sum(metrics: &str, words: &[&str]) -> f64 {
     metrics
         .lines()
@@ -143,7 +143,7 @@ fn counts() -> Result<()> {
     ] {
         check.same(what, sum(&metrics, words), all as f64);
     }
-    // Below 1024 references nothing is pinned: an exact bound.
+    // An exact bound: a pin is at least 1024 references.
     check.same(
         "le=1023",
         sum(
@@ -162,7 +162,7 @@ fn counts() -> Result<()> {
     ended(exporter)
 }
 
-/// SIGTERM ends it with 0.
+/// Ends an exporter with SIGTERM; its exit status must be 0.
 fn ended(exporter: Running) -> Result<()> {
     exporter.signal(Signal::SIGTERM)?;
     exporter.wait()?.expect_code(0)
@@ -184,7 +184,7 @@ fn cgroups() -> Result<()> {
     let mut check = Check::default();
     let name = "pinscope_cgroup_unmaps_total";
     check.same(
-        "its own",
+        "the test's cgroup",
         sum(&metrics, &[name, "\"/export-test\"", "futile_pinned"]),
         there.unmaps_expected as f64,
     );
@@ -199,7 +199,7 @@ fn cgroups() -> Result<()> {
         (there.unmaps_expected + root.unmaps_expected) as f64,
     );
     check.done(&Value::String(metrics))?;
-    // Dead, it leaves no series.
+    // A removed cgroup has no series.
     std::fs::remove_dir(inside)?;
     wait("the dead cgroup's series", || {
         let metrics = read()?;
@@ -234,12 +234,12 @@ fn privileges() -> Result<()> {
         .find_map(|l| l.strip_prefix("CapEff:"))
         .and_then(|l| u64::from_str_radix(l.trim(), 16).ok())
         .context("no CapEff")?;
-    // Before 5.19 CAP_BPF (39) has to stay.
+    // Before 5.19, CAP_BPF (39) is still needed.
     ensure!(effective & !(1 << 39) == 0, "{effective:x} is kept");
     ended(exporter)
 }
 
-/// A server of its own, with its data in memory.
+/// A Prometheus server with its own data directory.
 struct Server {
     running: Running,
     home: PathBuf,
@@ -277,7 +277,7 @@ impl Server {
         Ok(Self { running, home })
     }
 
-    /// The single value of a query.
+    /// Returns the single value of a query.
     fn value(&self, query: &str) -> Result<f64> {
         let coded: String = query.bytes().map(|b| format!("%{b:02X}")).collect();
         let body = get(SERVER, &format!("/api/v1/query?query={coded}"), "*/*")?;
@@ -301,7 +301,7 @@ fn prometheus(native: bool) -> Result<()> {
         Ok(())
     })
     .with_context(|| server.running.stderr.so_far())?;
-    // What was there before the first scrape is no increase.
+    // Counts before the first scrape are no increase.
     let [pinned, got] = [provoke("memfd-pin")?, provoke("memfd-get")?];
     let all = (pinned.unmaps_expected + got.unmaps_expected) as f64;
     let mut asked = vec![
@@ -361,7 +361,7 @@ fn prometheus(native: bool) -> Result<()> {
     restarted(first, &server, all)
 }
 
-/// Counters start anew with the process, and the server takes that for what it is.
+/// Counters restart at 0 with the process, which the server recognises as a reset.
 fn restarted(first: Running, server: &Server, before: f64) -> Result<()> {
     ended(first)?;
     wait("down", || {
@@ -376,7 +376,7 @@ fn restarted(first: Running, server: &Server, before: f64) -> Result<()> {
         ensure!(seen == truth.unmaps_expected as f64, "{seen}");
         Ok(())
     })?;
-    // resets() sees at least one counter that began anew, and no more than one reset of each.
+    // resets() sees at least one counter that restarted, and at most one reset of each.
     let resets = server.value(
         "max(resets(pinscope_unmaps_total{verdict=\"futile_referenced\",memory=\"shmem\",reclaimer=\"madvise\"}[10m]))",
     )?;

@@ -1,4 +1,4 @@
-//! The kernel's own tracer as a second, independent reader of the same events.
+//! The kernel's own tracer as an independent second observer of the same events.
 
 use std::{
     fs,
@@ -35,7 +35,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 const TRACEFS: &str = "/sys/kernel/tracing";
 
-/// The probes: what they are called, and how they are defined.
+/// The names and the definitions of the probes.
 const PROBES: [(&str, &str); 6] = [
     ("ttu", "p:pst/ttu try_to_unmap flags=$arg2:u32"),
     ("ttur", "r:pst/ttur try_to_unmap"),
@@ -45,13 +45,13 @@ const PROBES: [(&str, &str); 6] = [
     ("rmr", "r:pst/rmr __remove_mapping ret=$retval:s32"),
 ];
 
-/// An instance of the tracer with kprobe events of its own. Gone when dropped.
+/// An instance of the tracer with kprobe events of its own, removed on drop.
 pub(crate) struct Tracer {
     instance: PathBuf,
 }
 
 impl Tracer {
-    /// Defines the probes, and counts nothing yet.
+    /// Defines the probes without enabling them.
     pub(crate) fn new() -> Result<Self> {
         let instance = Path::new(TRACEFS).join("instances/pinscope-test");
         fs::create_dir(&instance).context("making an instance of the tracer")?;
@@ -83,8 +83,8 @@ impl Tracer {
         write(&self.event("ttu", "enable"), "1")
     }
 
-    /// How many there were, by the statistics of the buffers: they count what they threw away
-    /// as well.
+    /// Returns the number of these calls from the statistics of the buffers, which include events
+    /// that no longer fit.
     pub(crate) fn unmaps(&self) -> Result<u64> {
         let mut sum = 0;
         for stats in self.stats()? {
@@ -100,7 +100,7 @@ impl Tracer {
         Ok(sum)
     }
 
-    /// The statistics of each CPU's buffer.
+    /// Reads the statistics of each CPU's buffer.
     fn stats(&self) -> Result<Vec<String>> {
         let mut all = Vec::new();
         for entry in fs::read_dir(self.instance.join("per_cpu"))? {
@@ -109,7 +109,7 @@ impl Tracer {
         Ok(all)
     }
 
-    /// What was recorded of one task.
+    /// Returns what was recorded of one task.
     pub(crate) fn of_task(&self, tid: u32) -> Result<Counts> {
         for stats in self.stats()? {
             let lost = stats
@@ -158,15 +158,15 @@ pub(crate) struct Counts {
     pub(crate) notifier_calls: u64,
     /// Notifier calls of the task elsewhere.
     pub(crate) other_notifier_calls: u64,
-    /// Failures of `__remove_mapping`, each on a folio that was just unmapped.
+    /// Failures of `__remove_mapping` on a folio that was just unmapped.
     pub(crate) failures: u64,
-    /// Its successes on such folios.
+    /// Successes of `__remove_mapping` on such a folio.
     pub(crate) removals: u64,
-    /// What it was called for otherwise: fadvise throws unmapped pages out by it.
+    /// Other calls of `__remove_mapping`: fadvise drops unmapped pages through it.
     pub(crate) other_removals: u64,
 }
 
-/// Reclaim calls `try_to_unmap` with this flag, and without these.
+/// The flag with which reclaim calls `try_to_unmap`; [`excluded_flags`] are those it never sets.
 const BATCH_FLUSH: u32 = 64;
 
 fn excluded_flags() -> u32 {
@@ -182,7 +182,7 @@ fn by_reclaim(flags: u32) -> bool {
     flags & BATCH_FLUSH != 0 && flags & excluded_flags() == 0
 }
 
-/// Reads lines such as `workload-123 [000] d..2. 12.345678: ttu: (try_to_unmap+0x0/0x90) flags=64`.
+/// Parses lines such as `workload-123 [000] d..2. 12.345678: ttu: (try_to_unmap+0x0/0x90) flags=64`.
 fn count(trace: &str, tid: u32) -> Result<Counts> {
     let mut counts = Counts::default();
     let mut inside = false;
@@ -190,7 +190,7 @@ fn count(trace: &str, tid: u32) -> Result<Counts> {
     let tail = format!("-{tid}");
     for line in trace.lines().filter(|line| !line.starts_with('#')) {
         let Some((task, rest)) = line.split_once(" [") else {
-            bail!("a line of the trace that isn't understood: {line}");
+            bail!("cannot parse a line of the trace: {line}");
         };
         if !task.trim_end().ends_with(&tail) {
             continue;
@@ -220,7 +220,7 @@ fn count(trace: &str, tid: u32) -> Result<Counts> {
             "rmr:" if !std::mem::take(&mut unmapped) => counts.other_removals += 1,
             "rmr:" if number("ret=")? == 0 => counts.failures += 1,
             "rmr:" => counts.removals += 1,
-            _ => bail!("a line of the trace that isn't understood: {line}"),
+            _ => bail!("cannot parse a line of the trace: {line}"),
         }
     }
     Ok(counts)

@@ -1,4 +1,4 @@
-//! What this program does when a test starts it again.
+//! What this program does when a test starts it again as a helper.
 
 use std::{
     collections::HashSet,
@@ -17,7 +17,9 @@ use nix::{
     sched::{CloneFlags, unshare},
     unistd::{Gid, Uid, setgroups, setresgid, setresuid},
 };
-use pinscope::provoke::{Cgroup, Mapping, Memory, Reference, References, Region, Subset, child};
+use pinscope::provoke::{
+    Backing, Cgroup, Mapping, Reference, References, Region, Subset, set_comm,
+};
 use serde::{Deserialize, Serialize};
 
 pub(crate) fn main(helper: &str, arguments: &[String]) -> ExitCode {
@@ -28,7 +30,7 @@ pub(crate) fn main(helper: &str, arguments: &[String]) -> ExitCode {
         ("shared", [pages, rounds]) => shared(pages, rounds),
         ("sharer", [comm, pages, from @ ..]) => sharer(comm, pages, from.first().copied()),
         _ => Err(anyhow::anyhow!(
-            "no helper is called {helper} and takes {arguments:?}"
+            "there is no helper {helper} with the arguments {arguments:?}"
         )),
     };
     match done {
@@ -60,13 +62,13 @@ fn unprivileged(capabilities: &str, cmd: &[&str]) -> Result<()> {
     Err(Command::new(program).args(arguments).exec().into())
 }
 
-/// Becomes CMD in a namespace that lacks something.
+/// Becomes CMD in a namespace where something is missing.
 fn barred(what: &str, cmd: &[&str]) -> Result<()> {
     let hidden = match what {
         "no-btf" => Some("/sys/kernel/btf/vmlinux"),
         "no-kallsyms" => Some("/proc/kallsyms"),
         "user-namespace" => None,
-        _ => anyhow::bail!("nothing is called {what}"),
+        _ => anyhow::bail!("cannot hide {what}: unknown name"),
     };
     match hidden {
         Some(path) => {
@@ -77,7 +79,7 @@ fn barred(what: &str, cmd: &[&str]) -> Result<()> {
         }
         None => {
             unshare(CloneFlags::CLONE_NEWUSER)?;
-            // Root in here, with every capability, and nobody outside.
+            // Root with every capability inside, nobody outside.
             std::fs::write("/proc/self/uid_map", "0 0 1")?;
         }
     }
@@ -85,22 +87,22 @@ fn barred(what: &str, cmd: &[&str]) -> Result<()> {
     Err(Command::new(program).args(arguments).exec().into())
 }
 
-/// What `shared` knows for certain.
+/// What the helper `shared` knows for certain.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Shared {
     /// The process that made and pinned the memory.
     pub(crate) first: u32,
-    /// The one that maps it as well.
+    /// The process that maps it as well.
     pub(crate) second: u32,
-    /// Its pages found without a mapping in the first, after each reclaim.
+    /// Pages found without a mapping in the first process, summed over the reclaims.
     pub(crate) in_first: u64,
-    /// The same for the second.
+    /// The same for the second process.
     pub(crate) in_second: u64,
-    /// Pages that were there to be found: pages × rounds.
+    /// The greatest possible number: pages × rounds.
     pub(crate) pages: u64,
 }
 
-/// Has memory reclaimed that two processes map, and prints what both found.
+/// Has memory reclaimed that two processes map, and prints what each found.
 fn shared(pages: &str, rounds: &str) -> Result<()> {
     let cgroup = Cgroup::create(&format!("/guest-tests-{}", std::process::id()))?;
     let mut first = Sharer::start(&["shared-first", pages])?;
@@ -115,12 +117,12 @@ fn shared(pages: &str, rounds: &str) -> Result<()> {
         for sharer in [&mut first, &mut second] {
             sharer.ask("touch")?;
         }
-        // In lock step: both wait while the memory is reclaimed.
+        // In lock step: both processes wait during the reclaim.
         if cgroup.reclaim(cgroup.usage()?).is_err() {
             cgroup.squeeze(0)?;
         }
         for (sum, sharer) in found.iter_mut().zip([&mut first, &mut second]) {
-            *sum += sharer.ask("look")?.parse::<u64>()?;
+            *sum += sharer.ask("count")?.parse::<u64>()?;
         }
     }
     let report = Shared {
@@ -161,7 +163,7 @@ impl Sharer {
         let mut answer = String::new();
         self.answers.read_line(&mut answer)?;
         if answer.is_empty() {
-            bail!("a sharer ended when told to {order}");
+            bail!("a sharer ended before it answered {order}");
         }
         Ok(answer.trim_end().to_owned())
     }
@@ -174,9 +176,9 @@ impl Drop for Sharer {
     }
 }
 
-/// A process that maps memory: its own, which it pins, or that of the file `from`.
+/// Runs a process that maps memory: its own, which it pins, or that of the file `from`.
 fn sharer(comm: &str, pages: &str, from: Option<&str>) -> Result<()> {
-    child::set_comm(comm);
+    set_comm(comm);
     let pages: usize = pages.parse()?;
     let mut memory = None;
     let mut out = std::io::stdout().lock();
@@ -192,8 +194,8 @@ fn sharer(comm: &str, pages: &str, from: Option<&str>) -> Result<()> {
                 (0..pages).for_each(|page| map.write(page, 1));
                 "touched".to_owned()
             }
-            "look" => unmapped(map)?.to_string(),
-            _ => bail!("{line} is no order"),
+            "count" => unmapped(map)?.to_string(),
+            _ => bail!("unknown order: {line}"),
         };
         writeln!(out, "{answer}")?;
         out.flush()?;
@@ -207,20 +209,20 @@ fn make(pages: usize, from: Option<&str>) -> Result<(Rc<Mapping>, Option<(Region
         let file = file.with_context(|| path.to_owned())?;
         return Ok((Rc::new(Mapping::shared(file, pages)?), None));
     }
-    let region = Region::new(Memory::Memfd, pages, Path::new("/mnt"))?;
+    let region = Region::new(Backing::Memfd, pages, Path::new("/mnt"))?;
     region.touch(1);
     let references = References::take(&region, Reference::IoUring, Subset::All)?;
     Ok((Rc::clone(region.mapping()), Some((region, references))))
 }
 
-/// Where others find a mapping's file.
+/// Returns the path through which another process finds a mapping's file.
 fn place(map: &Mapping) -> String {
     let start = map.address();
     let end = start + map.pages() * map.page_size();
     format!("/proc/{}/map_files/{start:x}-{end:x}", std::process::id())
 }
 
-/// Pages of a mapping that the page table doesn't have.
+/// Counts the pages of a mapping that are not in the page table.
 fn unmapped(map: &Mapping) -> Result<u64> {
     let mut bytes = vec![0; map.pages() * 8];
     let offset = (map.address() / map.page_size() * 8) as u64;

@@ -1,4 +1,4 @@
-//! The dashboard in a real terminal over the live kernel, under load; and recordings.
+//! The dashboard in a real terminal on the live kernel, under load; and recordings.
 
 use std::{
     process::{Command, Output},
@@ -15,7 +15,7 @@ use crate::{
     test, test_unless,
 };
 
-/// The longest wait for a screen, under emulation.
+/// The longest wait for a screen: generous, for emulation.
 const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -43,7 +43,7 @@ fn tmux(arguments: &[&str]) -> Result<Output> {
     Ok(out)
 }
 
-/// A terminal with a dashboard; its server ends with it.
+/// A terminal with a dashboard. Dropping it ends its tmux server.
 struct Terminal;
 
 impl Drop for Terminal {
@@ -81,7 +81,7 @@ impl Terminal {
         Ok(String::from_utf8(tmux(&["capture-pane", "-p"])?.stdout)?)
     }
 
-    /// Waits until the screen shows all of this.
+    /// Waits until the screen shows all these words.
     fn until(&self, words: &[&str]) -> Result<String> {
         let begun = Instant::now();
         loop {
@@ -94,7 +94,7 @@ impl Terminal {
         }
     }
 
-    /// The same, and keeps the screen: the one who started the guest finds it in its output.
+    /// Does the same, and prints the screen for whoever started the guest.
     fn keep(&self, name: &str, words: &[&str]) -> Result<String> {
         let screen = self.until(words)?;
         ensure!(
@@ -118,7 +118,7 @@ fn live() -> Result<()> {
         ]
     };
     let pinned = start(&words("gpu-trainer", "memfd-pin"))?;
-    terminal.keep("overview", &["futile_pinned", "Yes:", "notified/s"])?;
+    terminal.keep("overview", &["futile_pinned", "Reclaim is", "notified/s"])?;
     terminal.keys(&["2"])?;
     terminal.keep("victims", &["gpu-trainer"])?;
     terminal.keys(&["Enter"])?;
@@ -142,7 +142,7 @@ fn live() -> Result<()> {
     terminal.keys(&["?"])?;
     terminal.keep("help", &["this list"])?;
     terminal.keys(&["Escape"])?;
-    // What is on screen is written, and holds what the workloads know they did.
+    // The screen's capture is written, and agrees with the truth of the workloads.
     terminal.keys(&["1", "w"])?;
     let screen = terminal.until(&["written to pinscope-"])?;
     let name = screen
@@ -155,11 +155,14 @@ fn live() -> Result<()> {
     agrees(&capture, &truths)?;
     terminal.keys(&["q"])?;
     let after = terminal.until(&["code 0"])?;
-    ensure!(!after.contains("overview"), "the screen is left:\n{after}");
+    ensure!(
+        !after.contains("overview"),
+        "the dashboard is still on the screen:\n{after}"
+    );
     Ok(())
 }
 
-/// Both victims, each with all of its unmaps.
+/// Checks that both victims have all their unmaps.
 fn agrees(capture: &Capture, truths: &[Truth]) -> Result<()> {
     let mut check = Check::default();
     for (truth, verdict) in truths
@@ -175,7 +178,7 @@ fn agrees(capture: &Capture, truths: &[Truth]) -> Result<()> {
     check.done(&serde_json::to_value(capture)?)
 }
 
-/// Number by number: the report of the recording is the capture that was printed.
+/// The report of a recording is the capture that was printed, number by number.
 fn recording() -> Result<()> {
     let file = scratch("a.pscope");
     let name = file.to_str().context("no UTF-8")?;

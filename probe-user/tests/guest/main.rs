@@ -1,7 +1,7 @@
 //! Tests for a guest kernel: pinscope against the truth of workloads, and against ftrace.
 //!
 //! They need root, /dev/kvm, swap, tracefs, cgroup2 and /mnt on a disk file system; `cargo
-//! xtask test` runs them in guests that have all that. Captures are of the whole host, so the
+//! xtask test` runs them in guests that have all that. A capture covers the whole host, so the
 //! tests run one at a time.
 #![allow(
     clippy::unwrap_used,
@@ -57,14 +57,14 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// A test.
+/// Makes a test.
 fn test(name: impl Into<String>, body: impl FnOnce() -> Result<()> + Send + 'static) -> Trial {
     Trial::test(name, move || {
         body().map_err(|error| Failed::from(format!("{error:#}")))
     })
 }
 
-/// A test that this kernel may not be able to run: `Some` is the reason.
+/// Makes a test that is ignored if there is an obstacle: the reason why this kernel cannot run it.
 fn test_unless(
     obstacle: Option<&'static str>,
     name: &str,

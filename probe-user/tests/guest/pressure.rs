@@ -1,4 +1,4 @@
-//! Memory pressure: what a loss or a double count would break.
+//! Memory pressure: invariants that a loss or a double count would break.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use libtest_mimic::Trial;
 use pinscope::{
     model::Capture,
-    provoke::pressure::{Pressed, Report},
+    provoke::pressure::{Pressed, PressureReport},
 };
 use probe_ebpf::Verdict;
 
@@ -37,8 +37,8 @@ pub(crate) fn trials() -> Vec<Trial> {
             move || memory_high(attach),
         ));
     }
-    // By what `auto` takes. By kprobe alone 5.10 misses thousands of returns here: there it has
-    // as many instances of a kretprobe as CPUs, and more tasks than that sleep in reclaim.
+    // With the mode that `auto` chooses. With kprobes, 5.10 misses thousands of returns here: it
+    // has as many instances of a kretprobe as CPUs, and more tasks than that sleep in reclaim.
     for attach in ["auto", "fentry"] {
         trials.push(test(
             format!("direct_reclaim_by_{attach}_balances_with_ftrace"),
@@ -48,41 +48,45 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials
 }
 
-/// The most folios of one shrink call: `MAX_LRU_BATCH` (mm/vmscan.c); `SWAP_CLUSTER_MAX`, which
-/// the classic lists go by, is half of it.
+/// The most folios of one shrink call: `MAX_LRU_BATCH` (mm/vmscan.c). The classic LRU lists use
+/// `SWAP_CLUSTER_MAX`, which is half of it.
 const BATCH: u64 = 64;
 
-/// Unmaps that may lack, going by the probes that are told to have been missed. Where the entry of
-/// a shrink call is, all of its batch is.
-fn untold(capture: &Capture) -> u64 {
+/// Returns the number of unmaps that may be missing, given the missed calls that the capture
+/// reports. A missed entry of a shrink call loses its whole batch.
+fn unseen(capture: &Capture) -> u64 {
     missed(capture, "try_to_unmap") + BATCH * missed(capture, "shrink_list")
 }
 
-/// Captures a command that presses, and holds all unmaps of reclaim against ftrace's count.
+/// Captures a command that causes pressure, and compares all unmaps of reclaim with ftrace's count.
 ///
-/// Where several tasks reclaim at once probes may be missed: fentry programs and raw
-/// tracepoints where the kernel preempts a task inside one, returns by kretprobe where they
-/// have but one instance for each CPU (5.10). What that makes wrong must be what is told.
+/// If several tasks reclaim at once, calls may be missed: with fentry and raw tracepoints if the
+/// kernel preempts a task inside a program, with kretprobes if there is only one instance per CPU
+/// (5.10). The difference must be what the capture reports.
 fn pressed(attach: &str, words: &[&str]) -> Result<(Captured, Check)> {
     let tracer = Tracer::new()?;
     tracer.count_unmaps()?;
-    // Reclaim comes to rest before the capture ends, so that the edges have no unmaps.
+    // Reclaim stops before the capture ends, so that no unmap falls on its edge.
     let script = format!("{}; code=$?; sleep 1; exit $code", words.join(" "));
-    let captured = capture_missing(&["--attach", attach], &["sh", "-c", &script], Missed::Told)?;
+    let captured = capture_missing(
+        &["--attach", attach],
+        &["sh", "-c", &script],
+        Missed::Reported,
+    )?;
     let traced = tracer.unmaps()?;
     drop(tracer);
     let mut check = Check::default();
     let seen = captured.capture.unmaps.total.unwrap_or(0);
-    let missed = untold(&captured.capture);
+    let missed = unseen(&captured.capture);
     check.that((seen..=seen + missed).contains(&traced), || {
-        format!("unmaps: {seen} seen, {missed} told to be missed, {traced} by ftrace")
+        format!("unmaps: {seen} seen, {missed} reported as missed, {traced} by ftrace")
     });
     let undecided = total(&captured.capture, Verdict::Undecided).unwrap_or(0);
     check.at_least("missed, and so perhaps undecided", missed, undecided);
     Ok((captured, check))
 }
 
-fn press(attach: &str, mode: &str, size: [&str; 2]) -> Result<(Captured, Report, Check)> {
+fn press(attach: &str, mode: &str, size: [&str; 2]) -> Result<(Captured, PressureReport, Check)> {
     let [pages, seconds] = size;
     let words = [
         "workload pressure",
@@ -93,7 +97,7 @@ fn press(attach: &str, mode: &str, size: [&str; 2]) -> Result<(Captured, Report,
         seconds,
     ];
     let (captured, mut check) = pressed(attach, &words)?;
-    let report: Report = captured.ran.json()?;
+    let report: PressureReport = captured.ran.json()?;
     for member in &report.processes {
         of_process(&captured.capture, member, &mut check);
     }
@@ -101,8 +105,10 @@ fn press(attach: &str, mode: &str, size: [&str; 2]) -> Result<(Captured, Report,
 }
 
 /// Futile unmaps of pinned memfd pages of one process.
-fn in_vain(capture: &Capture, pid: u32) -> u64 {
-    let (seen, _) = sum(capture, |g| is_victim(g, pid) && g.memory == "shmem");
+fn futile_of(capture: &Capture, pid: u32) -> u64 {
+    let (seen, _) = sum(capture, |g| {
+        is_victim(g, pid) && g.memory.as_str() == "shmem"
+    });
     seen.get(Verdict::FutilePinned.name()).copied().unwrap_or(0)
 }
 
@@ -113,7 +119,7 @@ fn of_process(capture: &Capture, member: &Pressed, check: &mut Check) {
     let who = &process.comm;
     check.at_least(
         &format!("futile unmaps of {who}"),
-        in_vain(capture, process.pid) + untold(capture),
+        futile_of(capture, process.pid) + unseen(capture),
         member.futile_at_least,
     );
     for group in capture
@@ -123,25 +129,25 @@ fn of_process(capture: &Capture, member: &Pressed, check: &mut Check) {
         .filter(|g| is_victim(g, process.pid))
     {
         let victim = group.victim.clone().unwrap_or_default();
-        // What it lost before it had its name and its cgroup has others.
-        if group.memory == "shmem" {
+        // Unmaps before it got its name and its cgroup are in other groups.
+        if group.memory.as_str() == "shmem" {
             check.same("comm", victim.comm.as_ref(), Some(who));
             check.same("cgroup", victim.cgroup.as_ref(), Some(&cgroup.path));
         }
         let unmaps = group.total().folios;
-        if group.memory == "shmem" && process.subscriber {
+        if group.memory.as_str() == "shmem" && process.subscriber {
             // The programs' own pages are shmem as well, and mapped by several processes.
             check.at_least("notifier calls", group.notifier_calls, Some(unmaps));
         }
     }
 }
 
-/// Reclaimers of the unmaps that `which` is about.
+/// Returns the reclaimers of all unmaps, or of those with these victims.
 fn reclaimers(capture: &Capture, pids: Option<&[u32]>) -> BTreeSet<String> {
     let groups = capture.groups.iter().flatten();
     groups
         .filter(|g| pids.is_none_or(|pids| pids.iter().any(|pid| is_victim(g, *pid))))
-        .map(|g| g.reclaimer.clone())
+        .map(|g| g.reclaimer.to_string())
         .collect()
 }
 
@@ -151,7 +157,7 @@ fn only(what: &str, seen: &BTreeSet<String>, allowed: &[&str], check: &mut Check
     });
 }
 
-fn pids(report: &Report) -> Vec<u32> {
+fn pids(report: &PressureReport) -> Vec<u32> {
     report.processes.iter().map(|p| p.process.pid).collect()
 }
 
@@ -164,7 +170,7 @@ fn memory_reclaim() -> Result<()> {
         // In lock step: what it found unmapped is what was unmapped, each page once.
         check.same(
             "futile unmaps",
-            in_vain(capture, pid),
+            futile_of(capture, pid),
             member.futile_at_least,
         );
     }
@@ -186,8 +192,8 @@ fn memory_high(attach: &str) -> Result<()> {
     check.done(&captured.json)
 }
 
-/// Pressure on the whole machine. What the kernel then takes is its own affair; that the
-/// books balance is not.
+/// Puts the whole machine under pressure. What the kernel then reclaims is up to it, but the counts
+/// must add up.
 fn machine(attach: &str, mode: &str, seconds: &str) -> Result<()> {
     let (captured, report, mut check) = press(attach, mode, ["2048", seconds])?;
     let capture = &captured.capture;
@@ -208,11 +214,11 @@ fn shared() -> Result<()> {
     let (captured, mut check) = pressed("auto", &[&program, "--helper shared 64 3"])?;
     let truth: Shared = captured.ran.json()?;
     let capture = &captured.capture;
-    // By memory.high, which is all that 5.10 has, a few may be left.
+    // Through memory.high, the only way on 5.10, a few pages may stay mapped.
     check.at_least("pages the first lost", truth.in_first, truth.pages / 2);
     check.same("pages the second lost", truth.in_second, truth.in_first);
     let both = [truth.first, truth.second];
-    let counted: u64 = both.iter().map(|pid| in_vain(capture, *pid)).sum();
+    let counted: u64 = both.iter().map(|pid| futile_of(capture, *pid)).sum();
     check.same("futile unmaps, each folio once", counted, truth.in_first);
     for (pid, comm) in both.iter().zip(["shared-first", "shared-second"]) {
         let mut rows = capture

@@ -1,4 +1,4 @@
-//! Capabilities: few are needed, and those are let go of.
+//! Capabilities: few are needed, and those are dropped.
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -6,9 +6,8 @@ use nix::sys::signal::Signal;
 use pinscope::{model::DoctorReport, provoke::Truth};
 
 use crate::{
-    commands::one_plain_sentence,
     scenarios::counted,
-    support::{self, Captured, Check, Ran, run, start, workload},
+    support::{self, Captured, Check, run, start, workload},
     test,
 };
 
@@ -44,7 +43,8 @@ const CAPTURE: [&str; 8] = [
     "200ms",
 ];
 
-/// This program, which becomes nobody with these capabilities alone, and then CMD.
+/// Returns the command line of this program that becomes nobody, with these capabilities alone, and
+/// then CMD.
 fn nobody(capabilities: &str, cmd: &[&str]) -> Result<Vec<String>> {
     let program = std::env::current_exe()?.display().to_string();
     let mut words = vec![program];
@@ -53,7 +53,7 @@ fn nobody(capabilities: &str, cmd: &[&str]) -> Result<Vec<String>> {
     Ok(words)
 }
 
-/// A field of /proc/PID/status, in hexadecimal.
+/// Reads a capability set from /proc/PID/status.
 fn capabilities(pid: u32, set: &str) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status
@@ -66,7 +66,8 @@ fn capabilities(pid: u32, set: &str) -> Result<u64> {
     )?)
 }
 
-/// Captures the workload, which runs beside it as root; no capability may be left but CAP_BPF.
+/// Captures the workload, which runs as root at the same time. No capability but CAP_BPF may be
+/// left.
 fn beside(words: &[String]) -> Result<(Captured, Truth)> {
     const CAP_BPF: u64 = 1 << 39;
     let mut running = start(words)?;
@@ -97,13 +98,13 @@ fn exact(words: &[String]) -> Result<()> {
     check.done(&captured.json)
 }
 
-/// kernel.perf_event_paranoid, as it was when dropped.
+/// A change of kernel.perf_event_paranoid, undone on drop.
 struct Paranoid(String);
 
 const PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
 
 impl Paranoid {
-    /// Debian's own level 3 keeps perf_event_open, and so kprobes, to CAP_SYS_ADMIN.
+    /// Debian's level 3 reserves perf_event_open, and so kprobes, for CAP_SYS_ADMIN.
     fn at_most_2() -> Result<Self> {
         let before = std::fs::read_to_string(PARANOID)?;
         std::fs::write(PARANOID, "2")?;
@@ -131,29 +132,12 @@ fn root() -> Result<()> {
     exact(&CAPTURE.map(str::to_owned))
 }
 
-/// It ended with 77, in one sentence with these words.
-fn refused(ran: &Ran, words: &[&str]) -> Result<()> {
-    ran.expect_code(77)?;
-    one_plain_sentence(&ran.stderr)?;
-    for word in words {
-        ensure!(ran.stderr.contains(word), "no {word}: {}", ran.said());
-    }
-    ensure!(ran.stdout.is_empty(), "{}", ran.said());
-    Ok(())
-}
-
 fn none() -> Result<()> {
-    refused(
-        &run(&nobody("none", &CAPTURE)?)?,
-        &["CAP_BPF", "CAP_PERFMON"],
-    )
+    run(&nobody("none", &CAPTURE)?)?.expect_refused(&["CAP_BPF", "CAP_PERFMON"])
 }
 
 fn no_perfmon() -> Result<()> {
-    refused(
-        &run(&nobody("cap_bpf,cap_syslog", &CAPTURE)?)?,
-        &["CAP_PERFMON"],
-    )
+    run(&nobody("cap_bpf,cap_syslog", &CAPTURE)?)?.expect_refused(&["CAP_PERFMON"])
 }
 
 fn doctor() -> Result<()> {

@@ -1,4 +1,4 @@
-//! Every unmap of the workload's scenarios, held against its truth.
+//! Every unmap of the workload's scenarios, compared with its truth.
 
 use std::sync::OnceLock;
 
@@ -48,8 +48,8 @@ pub(crate) fn capture_scenario(flags: &[&str], name: &str) -> Result<(Captured, 
     Ok((captured, truth))
 }
 
-/// Runs scenarios one after the other, each a process, under one capture: attaching is what
-/// takes the time.
+/// Runs scenarios one after the other, each as a process, under one capture: most of the time goes
+/// into attaching.
 pub(crate) fn capture_scenarios(flags: &[&str], names: &[&str]) -> Result<(Captured, Vec<Truth>)> {
     let size = format!("--json --dir /mnt --pages {PAGES} --rounds {ROUNDS}");
     let runs = names
@@ -57,7 +57,7 @@ pub(crate) fn capture_scenarios(flags: &[&str], names: &[&str]) -> Result<(Captu
         .map(|name| format!("workload run {name} {size}"));
     let script = runs.collect::<Vec<_>>().join(" && ");
     let captured = capture(flags, &["sh", "-c", &script])?;
-    // CMD's own stdout is left alone, as the capture went to a file.
+    // The capture went to a file, so CMD's stdout is left alone.
     let truths = captured
         .ran
         .stdout
@@ -83,7 +83,7 @@ pub(crate) fn capture_scenarios(flags: &[&str], names: &[&str]) -> Result<(Captu
     Ok((captured, truths))
 }
 
-/// One capture of all scenarios for each way to attach.
+/// Returns the capture of all scenarios in an attach mode, which is made once.
 fn capture_of_all(attach: &str) -> &'static Result<(Captured, Vec<Truth>)> {
     static KPROBE: OnceLock<Result<(Captured, Vec<Truth>)>> = OnceLock::new();
     static FENTRY: OnceLock<Result<(Captured, Vec<Truth>)>> = OnceLock::new();
@@ -108,7 +108,7 @@ fn exactly(attach: &str, name: &str) -> Result<()> {
     check.done(&captured.json)
 }
 
-/// Nothing else was reclaimed meanwhile, and nothing counted twice.
+/// Checks that nothing else was reclaimed meanwhile, and nothing was counted twice.
 fn nothing_else(attach: &str) -> Result<()> {
     let (captured, truths) = match capture_of_all(attach) {
         Ok(done) => done,
@@ -134,7 +134,7 @@ fn nothing_else(attach: &str) -> Result<()> {
     check.done(&captured.json)
 }
 
-/// What `truth` says of a process's unmaps.
+/// Checks the unmaps of one process against its truth.
 pub(crate) fn counted(capture: &Capture, truth: &Truth, check: &mut Check) {
     let own = |g: &pinscope::model::Group| is_victim(g, truth.pid);
     let mut expected_total = 0;
@@ -173,25 +173,25 @@ pub(crate) fn counted(capture: &Capture, truth: &Truth, check: &mut Check) {
         .filter(|v| v.who.pid == Some(truth.pid))
         .map(|v| v.mappings)
         .sum();
-    let in_vain: u64 = seen
+    let futile: u64 = seen
         .iter()
         .filter(|(v, _)| v.starts_with("futile"))
         .map(|(_, n)| n)
         .sum();
-    check.same("mappings lost in vain", lost, in_vain);
+    check.same("mappings lost to futile unmaps", lost, futile);
 }
 
 fn by_verdict(capture: &Capture, truth: &Truth, expected: &Expectation, check: &mut Check) {
     let (seen, _) = sum(capture, |g| {
         is_victim(g, truth.pid)
-            && g.reclaimer == expected.reclaimer
-            && g.memory == expected.memory
+            && g.reclaimer.as_str() == expected.reclaimer
+            && g.memory.as_str() == expected.memory
             && u32::from(g.order) == expected.order
     });
     let folios: u64 = expected
         .verdicts
         .iter()
-        .map(|v| seen.get(word(*v)).copied().unwrap_or(0))
+        .map(|v| seen.get(Verdict::from(*v).name()).copied().unwrap_or(0))
         .sum();
     let what = format!("{} {:?}", expected.memory, expected.verdicts);
     check.that((expected.min..=expected.max).contains(&folios), || {
@@ -202,19 +202,7 @@ fn by_verdict(capture: &Capture, truth: &Truth, expected: &Expectation, check: &
     });
 }
 
-fn word(verdict: pinscope::provoke::Verdict) -> &'static str {
-    use pinscope::provoke::Verdict as V;
-    match verdict {
-        V::Freed => Verdict::Freed.name(),
-        V::FutilePinned => Verdict::FutilePinned.name(),
-        V::FutileReferenced => Verdict::FutileReferenced.name(),
-        V::Writeback => Verdict::Writeback.name(),
-        V::Kept => Verdict::Kept.name(),
-        V::Restored => Verdict::Restored.name(),
-    }
-}
-
-/// The references themselves: how many, on how many folios, and how often each was tried.
+/// Checks the references: how many, on how many folios, and how many times each was unmapped.
 pub(crate) fn references(capture: &Capture, truth: &Truth, check: &mut Check) {
     let futile = futile(capture);
     let histograms = &capture.histograms;
@@ -225,11 +213,11 @@ pub(crate) fn references(capture: &Capture, truth: &Truth, check: &mut Check) {
         return;
     };
     if futile == 0 {
-        check.same("folios unmapped in vain", per_folio.count, 0);
+        check.same("folios with futile unmaps", per_folio.count, 0);
         return;
     }
     check.same(
-        "folios unmapped in vain",
+        "folios with futile unmaps",
         per_folio.count,
         truth.referenced_pages,
     );
@@ -322,7 +310,7 @@ fn events() -> Result<()> {
     check.at_least("events", events.len(), 1);
     check.at_least("events over the budget", lost.events_over_budget, 1);
     check.same(
-        "events, carried out and not",
+        "events, recorded and over budget",
         events.len() as u64 + lost.events + lost.events_over_budget,
         burst.folios,
     );
@@ -337,7 +325,7 @@ fn events() -> Result<()> {
         check.same("excess", event.excess, 1024);
         check.same("mappings", event.mappings, 1);
         check.that(event.address.is_some(), || {
-            "an event without address".into()
+            "an event without an address".into()
         });
     }
     check.done(&captured.json)

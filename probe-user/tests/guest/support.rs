@@ -1,4 +1,4 @@
-//! Running programs, reading captures, and complaining with both numbers.
+//! Runs programs, reads captures, and collects complaints with both numbers.
 
 use std::{
     collections::BTreeMap,
@@ -22,10 +22,10 @@ use serde_json::Value;
 
 use crate::consistent::{self, Missed};
 
-/// The longest that any one program may run: under emulation, on a busy machine.
+/// The longest time that one program may run: generous, for emulation on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// What a program left behind.
+/// The result of a program.
 pub(crate) struct Ran {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: String,
@@ -33,10 +33,10 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    /// The only JSON value on its stdout.
+    /// Parses its stdout, which must be one JSON value.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_str(&self.stdout)
-            .with_context(|| format!("stdout is no such JSON; {}", self.said()))
+            .with_context(|| format!("stdout is not the expected JSON; {}", self.said()))
     }
 
     pub(crate) fn said(&self) -> String {
@@ -48,13 +48,45 @@ impl Ran {
         )
     }
 
-    /// Fails unless it ended with `code`.
+    /// Fails unless the program ended with `code`.
     pub(crate) fn expect_code(&self, code: i32) -> Result<()> {
         ensure!(
             self.status.code() == Some(code),
             "exit status {code} expected; {}",
             self.said()
         );
+        Ok(())
+    }
+
+    /// Fails unless stderr is one sentence for people and at most a remedy, without anything that
+    /// only a developer understands.
+    pub(crate) fn expect_one_plain_sentence(&self) -> Result<()> {
+        let lines: Vec<_> = self
+            .stderr
+            .lines()
+            .filter(|line| !line.is_empty())
+            .collect();
+        ensure!(
+            (matches!(lines[..], [first] if first.starts_with("pinscope: "))
+                || matches!(lines[..], [first, second]
+                    if first.starts_with("pinscope: ") && second.trim_start().starts_with("remedy: ")))
+                && !["panicked", "Error {", "Os {", "backtrace"]
+                    .iter()
+                    .any(|w| self.stderr.contains(w)),
+            "no plain sentence: {:?}",
+            self.stderr
+        );
+        Ok(())
+    }
+
+    /// Fails unless the program ended with 77, one plain sentence with these words, and no output.
+    pub(crate) fn expect_refused(&self, words: &[&str]) -> Result<()> {
+        self.expect_code(77)?;
+        self.expect_one_plain_sentence()?;
+        for word in words {
+            ensure!(self.stderr.contains(word), "no {word}: {}", self.said());
+        }
+        ensure!(self.stdout.is_empty(), "{}", self.said());
         Ok(())
     }
 }
@@ -67,7 +99,7 @@ fn short(text: &str) -> &str {
     &text[..end]
 }
 
-/// A program that runs, whose outputs are read meanwhile.
+/// A running program, whose outputs are read meanwhile.
 pub(crate) struct Running {
     pub(crate) child: Child,
     pub(crate) stdout: Output,
@@ -93,7 +125,7 @@ pub(crate) fn start<S: AsRef<OsStr>>(words: &[S]) -> Result<Running> {
     })
 }
 
-/// An output of a program, as far as it has come.
+/// One output of a program, read in the background.
 pub(crate) struct Output {
     bytes: Arc<Mutex<Vec<u8>>>,
     ended: mpsc::Receiver<()>,
@@ -118,11 +150,11 @@ impl Output {
         String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
     }
 
-    /// All of it. What the program left behind may hold it open, but not for long.
+    /// Waits for the whole output. A child of the program may keep it open, but not for long.
     fn whole(&self) -> Result<String> {
         self.ended
             .recv_timeout(Duration::from_secs(10))
-            .context("an output stays open after the program's end")?;
+            .context("an output is still open after the program's end")?;
         Ok(self.so_far())
     }
 }
@@ -136,7 +168,7 @@ impl Running {
         nix::sys::signal::kill(self.pid(), signal).with_context(|| format!("sending {signal}"))
     }
 
-    /// Waits for its end, and for that of its outputs.
+    /// Waits for the program to end, and for its outputs to be closed.
     pub(crate) fn wait(mut self) -> Result<Ran> {
         let end = Instant::now() + LIMIT;
         let status = loop {
@@ -145,7 +177,7 @@ impl Running {
             }
             if Instant::now() > end {
                 self.child.kill()?;
-                bail!("it didn't end within {LIMIT:?}");
+                bail!("the program did not end within {LIMIT:?}");
             }
             std::thread::sleep(Duration::from_millis(5));
         };
@@ -156,8 +188,8 @@ impl Running {
         })
     }
 
-    /// Waits until a capture has attached its probes and let go of its privileges: NDJSON
-    /// begins then, and `-v` says so.
+    /// Waits until a capture has attached its probes and dropped its privileges: NDJSON then
+    /// begins, and `-v` logs it.
     pub(crate) fn attached(&mut self) -> Result<()> {
         let end = Instant::now() + LIMIT;
         while !self.stdout.so_far().contains("\"start\"")
@@ -166,7 +198,7 @@ impl Running {
             let ended = self.child.try_wait()?.is_some();
             ensure!(
                 !ended && Instant::now() < end,
-                "it attaches nothing: {}",
+                "the probes were not attached: {}",
                 self.stderr.so_far()
             );
             std::thread::sleep(Duration::from_millis(10));
@@ -196,7 +228,7 @@ pub(crate) fn workload(words: &[&str]) -> Result<Ran> {
     run(&[&["workload"], words].concat())
 }
 
-/// A name for a file of the test's own; nothing is there.
+/// Returns the name of a file for this test; no such file exists.
 pub(crate) fn scratch(name: &str) -> PathBuf {
     let path = std::env::temp_dir().join(format!("guest-test-{}-{name}", std::process::id()));
     let _ = std::fs::remove_file(&path);
@@ -210,22 +242,22 @@ pub(crate) struct Captured {
     pub(crate) json: Value,
 }
 
-/// `pinscope capture FLAGS -- CMD`, read from the file it wrote; must hang together, and CMD
-/// must have succeeded.
+/// Runs `pinscope capture FLAGS -- CMD` and reads the file it wrote. The capture must be consistent,
+/// and CMD must have succeeded.
 pub(crate) fn capture(flags: &[&str], cmd: &[&str]) -> Result<Captured> {
     let captured = capture_of_any(flags, cmd)?;
     captured.ran.expect_code(0)?;
     Ok(captured)
 }
 
-/// The same where probes may be missed.
+/// Does the same as [`capture`], but calls may be missed.
 pub(crate) fn capture_missing(flags: &[&str], cmd: &[&str], may: Missed) -> Result<Captured> {
     let (text, ran) = capture_text(flags, cmd)?;
     ran.expect_code(0)?;
     read_missing(&text, ran, may)
 }
 
-/// The same for a CMD that may fail.
+/// Does the same as [`capture`] for a CMD that may fail.
 pub(crate) fn capture_of_any(flags: &[&str], cmd: &[&str]) -> Result<Captured> {
     let (text, ran) = capture_text(flags, cmd)?;
     read(&text, ran)
@@ -242,7 +274,7 @@ fn capture_text(flags: &[&str], cmd: &[&str]) -> Result<(String, Ran)> {
     Ok((text, ran))
 }
 
-/// Reads a capture, and holds it against itself.
+/// Reads a capture and checks that it is consistent.
 pub(crate) fn read(text: &str, ran: Ran) -> Result<Captured> {
     read_missing(text, ran, Missed::Never)
 }
@@ -250,7 +282,7 @@ pub(crate) fn read(text: &str, ran: Ran) -> Result<Captured> {
 fn read_missing(text: &str, ran: Ran, may: Missed) -> Result<Captured> {
     let capture = pinscope::render::json::read(text)
         .with_context(|| format!("{:?}; {}", short(text), ran.said()))?;
-    // Of NDJSON, the last line.
+    // NDJSON has the report in its last line.
     let mut json: Value = match serde_json::from_str(text) {
         Ok(json) => json,
         Err(_) => serde_json::from_str(text.lines().last().unwrap_or_default())?,
@@ -262,7 +294,7 @@ fn read_missing(text: &str, ran: Ran, may: Missed) -> Result<Captured> {
     Ok(Captured { ran, capture, json })
 }
 
-/// Fails where JSON doesn't meet its schema.
+/// Complains if JSON doesn't match its schema.
 pub(crate) fn meets(schema: &str, json: &Value, check: &mut Check) {
     let schema: Value = serde_json::from_str(schema).expect("the schema is JSON");
     let validator = jsonschema::validator_for(&schema).expect("the schema is one");
@@ -271,10 +303,10 @@ pub(crate) fn meets(schema: &str, json: &Value, check: &mut Check) {
     }
 }
 
-/// Counts by verdict's word.
+/// Counts by the verdict's name.
 pub(crate) type Seen = BTreeMap<&'static str, u64>;
 
-/// Sums the groups for which `which` holds: folios by verdict, and notifier calls.
+/// Sums the groups that `which` accepts: folios by verdict, and notifier calls.
 pub(crate) fn sum(capture: &Capture, which: impl Fn(&Group) -> bool) -> (Seen, u64) {
     let mut seen = Seen::new();
     let mut calls = 0;
@@ -291,7 +323,7 @@ pub(crate) fn is_victim(group: &Group, pid: u32) -> bool {
     group.victim.as_ref().is_some_and(|v| v.pid == Some(pid))
 }
 
-/// Folios of one verdict in all of the capture; `None` where it isn't measured.
+/// Returns the folios of one verdict in the whole capture; `None` if it isn't measured.
 pub(crate) fn total(capture: &Capture, verdict: Verdict) -> Option<u64> {
     capture
         .unmaps
@@ -317,7 +349,7 @@ pub(crate) fn hook<'a>(capture: &'a Capture, name: &str) -> Result<&'a HookStatu
         .with_context(|| format!("hooks has no {name}"))
 }
 
-/// Collects what is wrong, so that one failure shows all of it.
+/// Collects complaints, so that one failure shows all of them.
 #[derive(Default)]
 pub(crate) struct Check(Vec<String>);
 
@@ -346,7 +378,7 @@ impl Check {
         }
     }
 
-    /// Fails if there was anything to complain of, with the parts of the capture that count.
+    /// Fails if there are complaints, and shows the parts of the capture that have counts.
     pub(crate) fn done(self, json: &Value) -> Result<()> {
         if self.0.is_empty() {
             return Ok(());
@@ -370,7 +402,7 @@ impl Check {
     }
 }
 
-/// Looks again and again until `holds` or five seconds have passed; whether it came to hold.
+/// Polls until `holds` returns true or five seconds have passed, and returns whether it did.
 pub(crate) fn within_5_s(mut holds: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + Duration::from_secs(5);
     loop {
@@ -384,14 +416,14 @@ pub(crate) fn within_5_s(mut holds: impl FnMut() -> bool) -> bool {
     }
 }
 
-/// The running kernel: major and minor.
+/// Returns the major and minor version of the running kernel.
 pub(crate) fn kernel() -> (u32, u32) {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut numbers = release.split('.').map(|n| n.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
-/// Lines of a kernel file that mention what pinscope hooks.
+/// Returns the lines of a kernel file that contain one of these words.
 pub(crate) fn lines_with(path: &str, words: &[&str]) -> Vec<String> {
     let text = std::fs::read(Path::new(path)).unwrap_or_default();
     String::from_utf8_lossy(&text)

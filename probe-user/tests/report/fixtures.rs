@@ -9,7 +9,7 @@ use pinscope::{
         Process, SelfCost, Snapshot, Subscriber,
     },
 };
-use probe_ebpf::{Hook, Memory, Reclaimer, Road, Verdict, hist};
+use probe_ebpf::{Hook, Memory, Reclaimer, Road, Verdict, hist, hooks::Target};
 
 pub(crate) const SECONDS: f64 = 30.0;
 
@@ -86,20 +86,14 @@ pub(crate) fn times(n: u64, middle: u64) -> Vec<(u64, u64)> {
 }
 
 pub(crate) fn hook(hook: Hook, hits: u64) -> HookStatus {
-    let (symbol, attach) = match hook {
-        Hook::ShrinkList => ("shrink_folio_list", Attach::Fentry),
-        Hook::ReclaimPages => ("reclaim_pages", Attach::Fentry),
-        Hook::Unmap => ("try_to_unmap", Attach::Fentry),
-        Hook::UnmapOne => ("try_to_unmap_one", Attach::Fentry),
-        Hook::NotifierStart => ("__mmu_notifier_invalidate_range_start", Attach::Fentry),
-        Hook::NotifierEnd => ("__mmu_notifier_invalidate_range_end", Attach::Fentry),
-        Hook::RemoveMapping => ("__remove_mapping", Attach::Fentry),
-        Hook::WriteFolio => ("mm_vmscan_write_folio", Attach::RawTracepoint),
-        Hook::RefFreeze => ("page_ref_freeze", Attach::RawTracepoint),
+    let entry = hook.entry();
+    let attach = match entry.target {
+        Target::Function { .. } => Attach::Fentry,
+        Target::Tracepoint { .. } => Attach::RawTracepoint,
     };
     HookStatus {
         name: hook.name().to_owned(),
-        symbol: symbol.to_owned(),
+        symbol: entry.symbols[0].to_owned(),
         attach: Some(attach),
         state: HookState::Active,
         reason: None,
@@ -123,9 +117,22 @@ pub(crate) fn without(snapshot: &mut Snapshot, hook: Hook, state: HookState, rea
     }
 }
 
-/// Every hook as it is on a stock kernel.
+/// The hooks of these hosts. The list is fixed so that a new hook leaves the snapshots alone.
+const HOOKS: [Hook; 9] = [
+    Hook::ShrinkList,
+    Hook::ReclaimPages,
+    Hook::Unmap,
+    Hook::UnmapOne,
+    Hook::NotifierStart,
+    Hook::NotifierEnd,
+    Hook::RemoveMapping,
+    Hook::WriteFolio,
+    Hook::RefFreeze,
+];
+
+/// Every one of these hooks as it is on a stock kernel.
 pub(crate) fn hooks(unmaps: u64) -> Vec<HookStatus> {
-    let mut hooks: Vec<_> = Hook::ALL.into_iter().map(|h| hook(h, unmaps)).collect();
+    let mut hooks: Vec<_> = HOOKS.into_iter().map(|h| hook(h, unmaps)).collect();
     let freeze = hooks.last_mut().unwrap();
     freeze.state = HookState::Unsupported;
     freeze.attach = None;

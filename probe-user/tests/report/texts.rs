@@ -146,7 +146,7 @@ fn small_numbers_are_no_problem() {
 #[test]
 fn progress() {
     let line = |s| progress_line(Duration::from_secs(12), &Totals::between(None, &s));
-    insta::assert_snapshot!(line(f::busy()), @"12 s: 2,048 unmaps, in vain 1,584 (77 %), with 1,584 notifier calls");
+    insta::assert_snapshot!(line(f::busy()), @"12 s: 2,048 unmaps, 1,584 (77 %) futile, with 1,584 notifier calls");
     insta::assert_snapshot!(line(f::nothing()), @"12 s: no unmap yet");
 }
 

@@ -31,7 +31,7 @@ use self::{
 };
 use crate::{
     cli::{Cli, Export},
-    kernel::probes::{Options, Probes},
+    kernel::probes::{ProbeOptions, Probes},
     recording::{Frames, Recording},
 };
 
@@ -84,7 +84,7 @@ pub(super) fn run(cli: &Cli, args: &Export) -> Result<u8> {
 
 /// Attaches the probes, and lets go of what they took.
 fn attach(args: &Export, settings: &Settings) -> Result<Probes> {
-    let options = Options {
+    let options = ProbeOptions {
         attach: settings.attach,
         hooks: settings.hooks.clone(),
         events_per_second: EXEMPLARS,

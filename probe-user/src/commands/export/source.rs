@@ -233,7 +233,7 @@ impl Reader {
             #[cfg(feature = "otlp")]
             attached: self.attached,
             #[cfg(feature = "otlp")]
-            hostname: crate::commands::capture::host().hostname,
+            hostname: crate::kernel::host::host().hostname,
             encoded: Default::default(),
         });
         self.last = Some((Instant::now(), Arc::clone(&reading)));

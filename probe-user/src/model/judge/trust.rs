@@ -201,7 +201,7 @@ fn unreadable(digest: &Digest<'_>) -> Option<Finding> {
 fn hook_missing(digest: &Digest<'_>) -> Option<Finding> {
     let missing: Vec<_> = Hook::ALL
         .into_iter()
-        .filter(|hook| *hook != Hook::RefFreeze)
+        .filter(|hook| hook.entry().usually_absent.is_none())
         .filter_map(|hook| {
             digest
                 .capture

@@ -3,6 +3,8 @@
 //! A renderer that has room for fewer rows gets coarser bins whose edges are edges of the finer
 //! ones too, so that two renderers never draw different distributions.
 
+use std::ops::{Range, RangeInclusive};
+
 use probe_ebpf::hist;
 
 use crate::model::{
@@ -82,14 +84,48 @@ pub fn bins(h: &HistogramReport, room: usize) -> Vec<BinRow> {
     if h.unit != Unit::Seconds && counted.len() <= room {
         return exact(h, &counted);
     }
-    let step = (1..=64)
-        .find(|step| by_powers(&counted, *step).len() <= ROWS)
-        .unwrap_or(64);
+    let step = least_step(&counted);
     // Multiples of the step keep its edges.
     (1..=64)
         .map(|times| by_powers(&counted, (step * times).min(64)))
         .find(|rows| rows.len() <= room)
         .unwrap_or_else(|| by_powers(&counted, 64))
+}
+
+/// The powers of two in a row of `counted` where there is room for [`ROWS`].
+fn least_step(counted: &[(u64, u64)]) -> u32 {
+    (1..=64)
+        .find(|step| by_powers(counted, *step).len() <= ROWS)
+        .unwrap_or(64)
+}
+
+/// The bands of a heat map of `h`: ranges of powers of two, smallest first, that cover `powers`,
+/// at most `room`. Power n stands for the values whose highest bit is bit n − 1. The edges are
+/// edges of [`bins`], or lie between them.
+pub fn bands(
+    h: Option<&HistogramReport>,
+    powers: RangeInclusive<usize>,
+    room: usize,
+) -> Vec<Range<usize>> {
+    let counted = h.map(|h| {
+        let raw = h.buckets.iter().map(|(upper, n)| (h.unit.raw(*upper), *n));
+        raw.collect::<Vec<_>>()
+    });
+    let least = counted.map_or(1, |counted| least_step(&counted)) as usize;
+    let (first, last) = (*powers.start(), *powers.end());
+    let rows = |step: usize| last / step - first / step + 1;
+    let step = (1..=64)
+        .map(|times| least * times)
+        .find(|step| rows(*step) <= room.max(1))
+        .unwrap_or(64);
+    (first / step..=last / step)
+        .map(|row| row * step..(row + 1) * step)
+        .collect()
+}
+
+/// The smallest value of a power of two, as in [`bands`].
+pub const fn lowest(power: usize) -> u64 {
+    if power == 0 { 0 } else { 1 << (power - 1) }
 }
 
 /// One row for each bucket in use.
@@ -193,6 +229,26 @@ mod tests {
                         .filter_map(BinRow::bin)
                         .any(|f| f.lower < row.lower && row.lower <= f.upper);
                     assert!(!split, "{row:?} in {room} rows of {finest:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_heat_map_keeps_the_edges_of_the_bins() {
+        for h in all().iter().filter(|h| h.unit == Unit::Seconds) {
+            let finest = bins(h, ROWS);
+            for room in 1..12 {
+                let bands = bands(Some(h), 3..=30, room);
+                assert!(bands.len() <= room && bands[0].start <= 3, "{bands:?}");
+                assert!(bands.last().is_some_and(|b| b.end > 30), "{bands:?}");
+                for band in bands {
+                    let edge = lowest(band.start);
+                    let split = finest
+                        .iter()
+                        .filter_map(BinRow::bin)
+                        .any(|f| f.lower < edge && edge <= f.upper);
+                    assert!(!split, "{edge} in {finest:?}");
                 }
             }
         }

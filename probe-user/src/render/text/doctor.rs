@@ -1,4 +1,6 @@
-//! What `pinscope doctor` says.
+//! The text of `pinscope doctor`.
+
+use probe_ebpf::Hook;
 
 use super::page::{Column, Ink, Page, Span, Style};
 use crate::{
@@ -6,7 +8,7 @@ use crate::{
     snapshot::{Attach, HookState, HookStatus},
 };
 
-/// Doctor's report as text.
+/// Renders doctor's report as text.
 pub fn report(report: &DoctorReport, style: &Style) -> String {
     let mut page = Page::new(*style);
     page.line(&[
@@ -21,7 +23,7 @@ pub fn report(report: &DoctorReport, style: &Style) -> String {
             "",
             "",
             Ink::Bad,
-            "pinscope can't run here. What is wrong stands beside FAIL.",
+            "pinscope cannot run here. See the checks marked FAIL.",
         );
     }
     checks(&mut page, report);
@@ -31,8 +33,8 @@ pub fn report(report: &DoctorReport, style: &Style) -> String {
 
 fn verdict(report: &DoctorReport) -> &'static str {
     let lacks = |row: &HookStatus| {
-        row.name != "page_ref_freeze"
-            && matches!(row.state, HookState::Failed | HookState::Unsupported)
+        let usually_absent = Hook::named(&row.name).and_then(|h| h.entry().usually_absent);
+        usually_absent.is_none() && matches!(row.state, HookState::Failed | HookState::Unsupported)
     };
     if report.hooks.iter().any(lacks) {
         "pinscope can run here; some answers will be missing or weaker."

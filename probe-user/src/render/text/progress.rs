@@ -1,14 +1,14 @@
-//! One line of progress for a terminal.
+//! The progress line of a capture on a terminal.
 
 use std::time::Duration;
 
 use crate::model::{Totals, wording};
 
-/// What a capture has seen so far, in one short line without a line break.
+/// Renders what a capture has seen so far as one short line, without a line break.
 pub fn progress_line(elapsed: Duration, totals: &Totals) -> String {
     let time = wording::span(elapsed.as_secs_f64().round());
     let Some(total) = totals.unmaps.total else {
-        return format!("{time}: unmaps are not seen here");
+        return format!("{time}: unmaps are not measured");
     };
     if total == 0 {
         return format!("{time}: no unmap yet");
@@ -25,7 +25,7 @@ pub fn progress_line(elapsed: Duration, totals: &Totals) -> String {
             format!(", with {}", wording::counted(n, "notifier call"))
         });
     format!(
-        "{time}: {}, in vain {futile}{notified}",
+        "{time}: {}, {futile} futile{notified}",
         wording::counted(total, "unmap")
     )
 }

@@ -1,9 +1,9 @@
-//! What `pinscope selftest` says.
+//! The text of `pinscope selftest`.
 
 use super::page::{Ink, Page, Span, Style};
 use crate::model::{Outcome, SelftestRow, wording};
 
-/// The scenarios of a selftest as text.
+/// Renders the scenarios of a selftest as text.
 pub fn report(rows: &[SelftestRow], style: &Style) -> String {
     let mut page = Page::new(*style);
     let count = |outcome| rows.iter().filter(|r| r.outcome == outcome).count() as u64;
@@ -46,9 +46,9 @@ pub fn report(rows: &[SelftestRow], style: &Style) -> String {
     }
     page.blank();
     let (ink, word) = match (failed, passed) {
-        (0, 0) => (Ink::Warn, "Nothing was tested"),
-        (0, _) => (Ink::Good, "The probes saw exactly what was provoked"),
-        _ => (Ink::Bad, "The probes did not see what was provoked"),
+        (0, 0) => (Ink::Warn, "No scenario could run"),
+        (0, _) => (Ink::Good, "The probes counted exactly what was provoked"),
+        _ => (Ink::Bad, "The probes did not count what was provoked"),
     };
     let text = format!(
         "{word}: {} passed, {} failed, {} skipped.",

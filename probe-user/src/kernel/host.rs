@@ -1,17 +1,34 @@
-//! Whether this kernel preempts a task inside kernel code.
+//! The machine: its names, and whether its kernel preempts a task inside kernel code.
 //!
-//! An fentry program may be preempted where the kernel is; while it is, the kernel skips the
+//! An fentry program may be preempted where the kernel is. While it is, the kernel skips the
 //! program for every other task on that CPU (`__bpf_prog_enter_recur`, kernel/bpf/trampoline.c,
-//! from 5.12 on) and only counts the miss. Measured on 7.2, which preempts lazily: 927 calls
-//! missed in a minute of direct reclaim. kprobe programs run with preemption off, and miss
-//! none. So truth decides: fentry only where kernel code isn't preempted.
+//! from 5.12 on) and only counts the miss. Measured on 7.2, which preempts lazily: 927 missed
+//! calls in a minute of direct reclaim. kprobe programs run with preemption off and miss none.
+//! So `auto` uses fentry only where kernel code isn't preempted.
 
-use std::fs;
+use std::{ffi::OsStr, fs, thread};
 
-/// Where the mode of a kernel with CONFIG_PREEMPT_DYNAMIC stands (root only).
+use crate::snapshot::Host;
+
+/// Where a kernel with CONFIG_PREEMPT_DYNAMIC shows its mode (root only).
 const MODE: &str = "/sys/kernel/debug/sched/preempt";
 
-/// Whether kernel code may be preempted here; `None`: it can't be told.
+/// Describes this machine.
+pub fn host() -> Host {
+    let name = nix::sys::utsname::uname().ok();
+    let text = |s: Option<&OsStr>| {
+        s.map(|s| s.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    };
+    Host {
+        kernel: text(name.as_ref().map(|n| n.release())),
+        hostname: text(name.as_ref().map(|n| n.nodename())),
+        cpus: thread::available_parallelism()
+            .map_or(0, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
+    }
+}
+
+/// Whether kernel code may be preempted here; `None` if that is unknown.
 pub fn preempts() -> Option<bool> {
     let version = nix::sys::utsname::uname()
         .ok()?
@@ -23,7 +40,7 @@ pub fn preempts() -> Option<bool> {
     decide(&version, mode.as_deref(), &arguments)
 }
 
-/// From `uname -v`, the mode's file, and the kernel's arguments.
+/// Decides from `uname -v`, the mode's file, and the kernel's arguments.
 fn decide(version: &str, mode: Option<&str>, arguments: &str) -> Option<bool> {
     let has = |word: &str| version.split_whitespace().any(|w| w == word);
     if has("PREEMPT_RT") || has("PREEMPT_LAZY") || has("PREEMPT") {
@@ -32,8 +49,8 @@ fn decide(version: &str, mode: Option<&str>, arguments: &str) -> Option<bool> {
     if !has("PREEMPT_DYNAMIC") {
         return Some(false);
     }
-    // "none voluntary (full)": the one in force is in parentheses.
-    let in_force = mode
+    // "none voluntary (full)": the mode in effect is in parentheses.
+    let in_effect = mode
         .and_then(|m| m.split_once('(')?.1.split_once(')'))
         .map(|(word, _)| word)
         .or_else(|| {
@@ -41,7 +58,7 @@ fn decide(version: &str, mode: Option<&str>, arguments: &str) -> Option<bool> {
                 .split_whitespace()
                 .find_map(|a| a.strip_prefix("preempt="))
         });
-    match in_force? {
+    match in_effect? {
         "none" | "voluntary" => Some(false),
         _ => Some(true),
     }

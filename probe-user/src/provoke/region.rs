@@ -1,4 +1,4 @@
-//! Regions of memory of a known kind, whose pages are order-0 folios and nobody else's.
+//! Regions of memory of a known kind, whose pages are order-0 folios and belong to nobody else.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
@@ -17,27 +17,27 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result, at_file};
 use super::mapping::Mapping;
-use super::reference::Subset;
+use super::subset::Subset;
 
 /// ramfs has no name in nix.
 const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
 
-/// What a region is made of.
+/// What backs a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Memory {
+pub enum Backing {
     /// Private anonymous memory, written.
     Anon,
     /// A memfd, mapped shared, written: `shmem` to the kernel.
     Memfd,
-    /// An unlinked file of a disk file system, mapped shared, only read: its pages are clean.
+    /// An unlinked file on a disk file system, mapped shared and only read: its pages are clean.
     File,
-    /// Private anonymous memory, written and then given back by MADV_FREE.
+    /// Private anonymous memory, written and then given back with MADV_FREE.
     Lazyfree,
 }
 
-impl Memory {
-    /// The contract's word for it: `anon`, `shmem`, `file` or `lazyfree`.
+impl Backing {
+    /// Returns pinscope's word for the memory: `anon`, `shmem`, `file` or `lazyfree`.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -49,39 +49,39 @@ impl Memory {
     }
 }
 
-/// A region of memory of one kind. Gone, with its file, when dropped.
+/// A region of memory of one kind. It goes away on drop, along with its file.
 #[derive(Debug)]
 pub struct Region {
-    memory: Memory,
+    memory: Backing,
     map: Rc<Mapping>,
-    /// Held so that the page cache of the file stays while the region lives.
+    /// Keeps the file's page cache while the region lives.
     file: Option<File>,
 }
 
 impl Region {
-    /// Makes a region of `pages` pages. A file is made in `directory`, and unlinked at once.
+    /// Makes a region of `pages` pages. A file is made in `directory` and unlinked at once.
     ///
-    /// None of its pages is faulted in yet: see [`touch`](Self::touch).
-    pub fn new(memory: Memory, pages: usize, directory: &Path) -> Result<Self> {
+    /// No page is faulted in yet: see [`touch`](Self::touch).
+    pub fn new(memory: Backing, pages: usize, directory: &Path) -> Result<Self> {
         let (map, file) = match memory {
-            Memory::Anon | Memory::Lazyfree => (Mapping::anonymous(pages)?, None),
-            Memory::Memfd => {
+            Backing::Anon | Backing::Lazyfree => (Mapping::anonymous(pages)?, None),
+            Backing::Memfd => {
                 let file = new_memfd(pages)?;
                 (Mapping::shared(&file, pages)?, Some(file))
             }
-            Memory::File => {
+            Backing::File => {
                 let file = new_file(pages, directory)?;
                 (Mapping::shared(&file, pages)?, Some(file))
             }
         };
-        // Order-0 folios only: a huge or large folio would be one unmap for many pages, and a
-        // split before that. Kernels without THP say EINVAL, and need nothing.
+        // Order-0 folios only: a large folio would be split first, or be one unmap for many
+        // pages. Kernels without THP return EINVAL and need no advice.
         match map.advise(&(0..pages), MmapAdvise::MADV_NOHUGEPAGE) {
             Ok(()) | Err(Errno::EINVAL) => {}
             Err(errno) => return Err(advice_failed("MADV_NOHUGEPAGE", errno)),
         }
-        // No readahead: neither neighbours of a faulting page in large folios, nor pages that
-        // swap-in brings along and that then lie on the LRU unmapped.
+        // No readahead: it would bring in neighbours of a faulting page in large folios, and
+        // swapped-out pages that then sit on the LRU unmapped.
         map.advise(&(0..pages), MmapAdvise::MADV_RANDOM)
             .map_err(|errno| advice_failed("MADV_RANDOM", errno))?;
         Ok(Self {
@@ -91,28 +91,28 @@ impl Region {
         })
     }
 
-    /// What it is made of.
+    /// Returns what backs the region.
     #[must_use]
-    pub fn memory(&self) -> Memory {
+    pub fn memory(&self) -> Backing {
         self.memory
     }
 
-    /// How many pages it has.
+    /// Returns the number of its pages.
     #[must_use]
     pub fn pages(&self) -> usize {
         self.map.pages()
     }
 
-    /// Its mapping.
+    /// Returns its mapping.
     #[must_use]
     pub fn mapping(&self) -> &Rc<Mapping> {
         &self.map
     }
 
-    /// Touches every page: writes `stamp` into it. A file is only read, to stay clean.
+    /// Writes `stamp` into every page. A file is only read, so that it stays clean.
     pub fn touch(&self, stamp: u8) {
         for page in 0..self.pages() {
-            if self.memory == Memory::File {
+            if self.memory == Backing::File {
                 let _ = self.map.read(page);
             } else {
                 self.map.write(page, stamp);
@@ -120,12 +120,12 @@ impl Region {
         }
     }
 
-    /// Gives lazyfree memory back by MADV_FREE, which is to be done after each touch; does
-    /// nothing to other memory.
+    /// Gives lazyfree memory back with MADV_FREE; does nothing to other memory. Call it after each
+    /// touch.
     ///
-    /// References on it are to be taken before: taking them for writing makes it dirty again.
+    /// Take references first: taking them for writing makes the memory dirty again.
     pub fn give_back(&self) -> Result<()> {
-        if self.memory != Memory::Lazyfree {
+        if self.memory != Backing::Lazyfree {
             return Ok(());
         }
         self.map
@@ -133,29 +133,29 @@ impl Region {
             .map_err(|errno| advice_failed("MADV_FREE", errno))
     }
 
-    /// Reads runs of pages back (faulting them in) and counts those that
-    /// don't hold `stamp`: 0 unless the kernel lost data. Lazyfree memory and files, which
-    /// hold no stamp, are read and never counted.
+    /// Reads runs of pages back, which faults them in, and counts the pages that don't hold
+    /// `stamp`: 0 unless the kernel lost data. Lazyfree memory and files hold no stamp, so they
+    /// are read and never counted.
     #[must_use]
     pub fn read_back(&self, runs: &[Range<usize>], stamp: u8) -> u64 {
-        let stamped = matches!(self.memory, Memory::Anon | Memory::Memfd);
+        let stamped = matches!(self.memory, Backing::Anon | Backing::Memfd);
         let pages = runs.iter().cloned().flatten();
         pages
             .filter(|&page| self.map.read(page) != stamp && stamped)
             .count() as u64
     }
 
-    /// Forgets pages, so that the next touch makes new folios of them.
+    /// Discards pages, so that the next touch allocates new folios.
     ///
-    /// A page that was swapped out and in again may be under writeback still, or sit in
-    /// another CPU's batch of rotated folios with a reference more: either would change what
-    /// the next reclaim does to it. A new folio has no past. Files are left alone, their
+    /// A page that was swapped out and in again may still be under writeback, or be in another
+    /// CPU's batch of rotated folios, which holds one more reference on it. Either would change
+    /// what the next reclaim does to it; a new folio has no such past. Files are left alone: their
     /// pages were freed or are clean.
     pub fn forget(&self, runs: &[Range<usize>]) -> Result<()> {
         let (advice, name) = match self.memory {
-            Memory::Anon | Memory::Lazyfree => (MmapAdvise::MADV_DONTNEED, "MADV_DONTNEED"),
-            Memory::Memfd => (MmapAdvise::MADV_REMOVE, "MADV_REMOVE"),
-            Memory::File => return Ok(()),
+            Backing::Anon | Backing::Lazyfree => (MmapAdvise::MADV_DONTNEED, "MADV_DONTNEED"),
+            Backing::Memfd => (MmapAdvise::MADV_REMOVE, "MADV_REMOVE"),
+            Backing::File => return Ok(()),
         };
         for run in runs {
             self.map
@@ -165,20 +165,20 @@ impl Region {
         Ok(())
     }
 
-    /// The runs of pages that a subset leaves out.
+    /// Returns the runs of pages that a subset leaves out.
     #[must_use]
     pub fn runs_outside(&self, subset: Subset) -> Vec<Range<usize>> {
         subset.complement().runs(self.pages())
     }
 
-    /// The file behind it, if there is one.
+    /// Returns the file behind the region, if there is one.
     #[must_use]
     pub fn file(&self) -> Option<&File> {
         self.file.as_ref()
     }
 }
 
-/// The directory files are made in unless another is given: the one of temporary files.
+/// Returns the directory in which files are made by default: the one for temporary files.
 #[must_use]
 pub fn default_directory() -> PathBuf {
     std::env::temp_dir()
@@ -199,27 +199,30 @@ fn new_memfd(pages: usize) -> Result<File> {
     Ok(file)
 }
 
-/// A file of `pages` pages on disk, none of them in the page cache.
+/// Makes a file of `pages` pages on disk, none of them in the page cache.
 fn new_file(pages: usize, directory: &Path) -> Result<File> {
     let mut file = unlinked_file(directory)?;
     match fstatfs(&file).map(|stat| stat.filesystem_type()) {
         Ok(TMPFS_MAGIC | RAMFS_MAGIC) => {
             return Err(Error::lacking(
-                format!("{} is memory, not a disk file system", directory.display()),
-                "name a directory on a disk file system by --dir",
+                format!(
+                    "{} is in memory, not on a disk file system",
+                    directory.display()
+                ),
+                "name a directory on a disk file system with --dir",
             ));
         }
         Ok(_) => {}
         Err(errno) => {
             return Err(Error::system(
-                format!("asking what file system {} is", directory.display()),
+                format!("determining the file system of {}", directory.display()),
                 errno,
-                "name another directory by --dir",
+                "name another directory with --dir",
             ));
         }
     }
     let page_size = super::mapping::page_size();
-    let full = "make room there, or name another directory by --dir";
+    let full = "make room there, or name another directory with --dir";
     let page = vec![0x5a_u8; page_size];
     for _ in 0..pages {
         file.write_all(&page)
@@ -229,8 +232,8 @@ fn new_file(pages: usize, directory: &Path) -> Result<File> {
         .map_err(at_file("syncing a file in", directory, full))?;
     file.seek(SeekFrom::Start(0))
         .map_err(at_file("rewinding a file in", directory, full))?;
-    // The pages of the writing are large folios on some kernels, and carry buffers. Drop them:
-    // the mapping's faults then read each page on its own.
+    // On some kernels the written pages are large folios, and carry buffers. Drop them, so that
+    // the mapping's faults read each page on its own.
     for advice in [
         PosixFadviseAdvice::POSIX_FADV_DONTNEED,
         PosixFadviseAdvice::POSIX_FADV_RANDOM,
@@ -246,9 +249,9 @@ fn new_file(pages: usize, directory: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// A new file without a name. File systems without O_TMPFILE get a name for an instant.
+/// Makes a file without a name. On a file system without O_TMPFILE it has a name for an instant.
 fn unlinked_file(directory: &Path) -> Result<File> {
-    let remedy = "name a directory you may write to by --dir";
+    let remedy = "name a writable directory with --dir";
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
     if let Ok(file) = options
@@ -283,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_forgotten_page_is_zero_and_the_others_keep_their_stamp() {
-        for memory in [Memory::Anon, Memory::Memfd] {
+        for memory in [Backing::Anon, Backing::Memfd] {
             let region = Region::new(memory, 8, &default_directory()).unwrap();
             region.touch(9);
             let odd = region.runs_outside(Subset::EverySecond);
@@ -301,14 +304,14 @@ mod tests {
     #[test]
     fn a_file_in_memory_is_refused_where_there_is_one() {
         if Path::new("/dev/shm").is_dir() {
-            let error = Region::new(Memory::File, 1, Path::new("/dev/shm")).unwrap_err();
+            let error = Region::new(Backing::File, 1, Path::new("/dev/shm")).unwrap_err();
             assert!(error.is_not_applicable(), "{error}");
         }
     }
 
     #[test]
     fn no_page_of_a_new_file_is_cached() {
-        if let Ok(region) = Region::new(Memory::File, 32, &default_directory()) {
+        if let Ok(region) = Region::new(Backing::File, 32, &default_directory()) {
             assert_eq!(region.mapping().in_memory().unwrap(), vec![false; 32]);
         }
     }

@@ -1,5 +1,5 @@
-//! The head of the dashboard: who and what is watched, the rates with their last minutes, and the
-//! gravest finding.
+//! The head of the dashboard: the host and the state of measuring, the rates with their last
+//! minutes, and the gravest finding.
 
 use ratatui::{
     Frame,
@@ -10,24 +10,30 @@ use ratatui::{
 };
 use unicode_width::UnicodeWidthStr;
 
-use super::{Dashboard, Source, table::cut, theme::Ink, views::rate};
 use crate::{
     model::{Severity, history::Point, wording},
     snapshot::HookState,
+    tui::{
+        state::{Dashboard, Feed},
+        theme::Ink,
+        views::{FINDINGS, key_of, rate},
+        width::cut,
+    },
 };
 
 impl Dashboard {
+    /// The status line.
     pub(super) fn status(&self) -> Vec<Span<'static>> {
-        let dot = self.dot();
-        let mut pieces = vec![self.ink(Ink::Bold, "pinscope ")];
-        let state = match &self.source {
-            Source::Live { interval } if self.paused => {
+        let dot = self.theme.dot();
+        let mut pieces = vec![self.theme.ink(Ink::Bold, "pinscope ")];
+        let state = match &self.feed {
+            Feed::Live { interval } if self.paused => {
                 format!("PAUSED, {}", humantime::format_duration(*interval))
             }
-            Source::Live { interval } => {
+            Feed::Live { interval } => {
                 format!("live, {}", humantime::format_duration(*interval))
             }
-            Source::Replay {
+            Feed::Replay {
                 index,
                 count,
                 speed,
@@ -42,7 +48,7 @@ impl Dashboard {
             }
         };
         let ink = if self.paused { Ink::Warn } else { Ink::Good };
-        pieces.push(self.ink(ink, state));
+        pieces.push(self.theme.ink(ink, state));
         let host = &self.host;
         pieces.push(Span::raw(format!("{dot}{}", host.hostname)));
         if let Some(now) = &self.now {
@@ -59,27 +65,37 @@ impl Dashboard {
             )));
             let lost = now.lost.keys().saturating_add(now.lost.events);
             if lost > 0 {
-                pieces.push(self.ink(Ink::Warn, format!("{dot}lost {}", wording::count(lost))));
+                pieces.push(
+                    self.theme
+                        .ink(Ink::Warn, format!("{dot}lost {}", wording::count(lost))),
+                );
             }
             if missed > 0 {
-                pieces.push(self.ink(Ink::Warn, format!("{dot}missed {}", wording::count(missed))));
+                pieces.push(
+                    self.theme
+                        .ink(Ink::Warn, format!("{dot}missed {}", wording::count(missed))),
+                );
             }
             if let Some(cpu) = self.own_cost() {
                 pieces.push(Span::raw(format!("{dot}own CPU {cpu}")));
             }
         }
-        pieces.push(self.ink(Ink::Dim, format!("{dot}Linux {}", host.kernel)));
+        pieces.push(
+            self.theme
+                .ink(Ink::Dim, format!("{dot}Linux {}", host.kernel)),
+        );
         pieces
     }
 
-    /// What pinscope itself took of one CPU since the look before.
-    pub(super) fn own_cost(&self) -> Option<String> {
+    /// The share of one CPU that pinscope itself used since the previous sample.
+    fn own_cost(&self) -> Option<String> {
         let (now, previous) = (self.now.as_ref()?, self.previous.as_ref()?);
         let seconds = now.elapsed - previous.elapsed;
         let cpu = now.cost.cpu_seconds? - previous.cost.cpu_seconds?;
         (seconds > 0.0).then(|| format!("{:.1} %", (cpu / seconds * 100.0).max(0.0)))
     }
 
+    /// The summary strip: rates, and sparklines of the last minutes.
     pub(super) fn strip(&self, frame: &mut Frame, area: Rect) {
         let points: Vec<&Point> = self.history.points().collect();
         let series = |of: &dyn Fn(&Point) -> Option<f64>| -> Vec<Option<f64>> {
@@ -89,7 +105,7 @@ impl Dashboard {
         let unmaps = series(&|p| rates(p)?.unmaps);
         let futile = series(&|p| rates(p)?.futile);
         let calls = series(&|p| rates(p)?.notifier_calls);
-        let vain = self.time_in_vain();
+        let time = self.futile_time();
         let last = |s: &[Option<f64>]| s.last().copied().flatten();
         let share = match (last(&futile), last(&unmaps)) {
             (Some(f), Some(u)) if u > 0.0 => format!(" ({:.0} %)", f / u * 100.0),
@@ -100,17 +116,17 @@ impl Dashboard {
         let boxes = [
             ("unmaps/s", number(last(&unmaps)), Ink::Plain, unmaps),
             (
-                "vain/s",
+                "futile/s",
                 format!("{}{share}", number(last(&futile))),
                 if bad { Ink::Bad } else { Ink::Plain },
                 futile,
             ),
             ("notified/s", number(last(&calls)), Ink::Plain, calls),
             (
-                "vain time/s",
-                last(&vain).map_or_else(|| "-".to_owned(), wording::duration),
+                "futile time/s",
+                last(&time).map_or_else(|| "-".to_owned(), wording::duration),
                 Ink::Plain,
-                vain,
+                time,
             ),
         ];
         let shown = (usize::from(area.width) / 19).clamp(2, boxes.len());
@@ -119,17 +135,22 @@ impl Dashboard {
         for (name, number, ink, values) in boxes.into_iter().take(shown) {
             let room = width.saturating_sub(1);
             let number = cut(&number, room, self.theme.ascii);
-            // On a narrow terminal the name makes room for the number.
-            let name = cut(
-                &format!(" {name}"),
-                room.saturating_sub(number.width()),
-                self.theme.ascii,
-            );
+            // On a narrow terminal the name makes room for the number: first without its unit.
+            let left = room.saturating_sub(number.width());
+            let name = format!(" {name}");
+            let name = match name.strip_suffix("/s") {
+                Some(short) if name.width() > left => short,
+                _ => &name,
+            };
+            let name = cut(name, left, self.theme.ascii);
             let fill = width - number.width() - name.width();
-            top.push(self.ink(ink, number).add_modifier(Modifier::BOLD));
-            top.push(self.ink(Ink::Dim, name));
+            top.push(self.theme.ink(ink, number).add_modifier(Modifier::BOLD));
+            top.push(self.theme.ink(Ink::Dim, name));
             top.push(Span::raw(" ".repeat(fill)));
-            bottom.push(self.ink(Ink::Bar, self.theme.sparkline(&values, room)));
+            bottom.push(
+                self.theme
+                    .ink(Ink::Bar, self.theme.sparkline(&values, room)),
+            );
             bottom.push(Span::raw(" ".repeat(width - room)));
         }
         let mut lines = vec![Line::from(top)];
@@ -139,14 +160,14 @@ impl Dashboard {
         frame.render_widget(Paragraph::new(lines), area);
     }
 
-    /// Time spent unmapping in vain, for each second of each look.
-    pub(super) fn time_in_vain(&self) -> Vec<Option<f64>> {
+    /// Time spent on futile unmaps per second, for each sample.
+    fn futile_time(&self) -> Vec<Option<f64>> {
         let mut all: Vec<Option<f64>> = self
             .history
             .points()
             .map(|p| {
                 p.interval.rates.as_ref()?.futile?;
-                // The middle of each power of two stands for what it counts.
+                // Each count weighs as the middle of its power of two.
                 let ns: f64 = p
                     .unmap
                     .iter()
@@ -156,7 +177,7 @@ impl Dashboard {
                 (p.interval.seconds > 0.0).then(|| ns / 1e9 / p.interval.seconds)
             })
             .collect();
-        // Of the newest look the sum is known.
+        // The sum of the latest sample is exact.
         if let (Some(last), Some(latest)) = (all.last_mut(), &self.latest)
             && let Some(h) = &latest.histograms.unmap_seconds
             && latest.window.seconds > 0.0
@@ -166,10 +187,10 @@ impl Dashboard {
         all
     }
 
-    /// The gravest finding, or the answer.
+    /// The message, the gravest finding, or the answer.
     pub(super) fn finding(&self) -> Vec<Span<'static>> {
         if let Some(message) = &self.message {
-            return vec![self.ink(Ink::Bold, format!("> {message}"))];
+            return vec![self.theme.ink(Ink::Bold, format!("> {message}"))];
         }
         let Some(capture) = &self.totals else {
             return Vec::new();
@@ -186,15 +207,16 @@ impl Dashboard {
                 } else {
                     Ink::Warn
                 };
+                let key = key_of(self.views, &FINDINGS);
                 let more = if more > 0 {
-                    format!(" (+{more}, 9 opens)")
+                    format!(" (+{more}, {key} opens)")
                 } else {
-                    " (9 opens)".to_owned()
+                    format!(" ({key} opens)")
                 };
                 vec![
-                    self.ink(ink, format!("{}: ", f.severity.name())),
-                    self.ink(Ink::Bold, f.id.clone()),
-                    self.ink(Ink::Dim, more),
+                    self.theme.ink(ink, format!("{}: ", f.severity.name())),
+                    self.theme.ink(Ink::Bold, f.id.clone()),
+                    self.theme.ink(Ink::Dim, more),
                     Span::raw(format!(" {}", f.text)),
                 ]
             }

@@ -1,37 +1,39 @@
-//! What the programs must know of the running kernel, and of what the user asked for.
+//! What the programs must know about the running kernel, and the options that they take.
 //!
-//! User space fills this from `/sys/kernel/btf/vmlinux` at load and hands it to the programs
-//! as read-only data, so the verifier sees constants and cuts away what can't happen. Nothing
-//! in it is guessed from a version number. An offset that this kernel lacks is [`ABSENT`].
+//! User space fills [`KernelLayout`] from `/sys/kernel/btf/vmlinux` and passes it to the programs
+//! as read-only data, so the verifier sees constants and removes what can't happen. Nothing in it
+//! is guessed from a version number. The offset of a field that the kernel lacks is [`ABSENT`].
 
-/// The kernel has no such field.
+/// The offset of a field that the kernel lacks.
 pub const ABSENT: u32 = u32::MAX;
 
-/// How the mappings of a large folio are counted.
+/// How the kernel counts the mappings of a large folio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum LargeMapcount {
-    /// One field holds the whole count, less one (`folio._large_mapcount`, from 6.11).
+    /// One field has the whole count, minus one (`folio._large_mapcount`, from 6.11).
     Total = 0,
-    /// The whole folio's count, less one, and one in each of its pages.
+    /// One field has the count of the whole folio, minus one, and each page has its own.
     PerPage = 1,
 }
 
-/// What victims are kept by, and with them the groups. Processes come and go: whoever counts
-/// for weeks keeps to what is bounded.
+/// The key that victims, and with them groups, are kept by. Processes come and go: a capture of
+/// weeks needs a bounded key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(u32)]
 pub enum VictimsBy {
-    /// Each process by itself.
+    /// By process.
     #[default]
     Process = 0,
-    /// All processes of a cgroup together: [`crate::maps::VictimKey`] holds its id.
+    /// By cgroup, whose id is in [`crate::maps::VictimKey`].
     Cgroup = 1,
-    /// Not at all.
+    /// Victims are not kept.
     Nothing = 2,
 }
 
-/// Offsets in bytes, flag bits as masks. `folio` stands for `struct page` on 5.10, with the
+/// The layout of the running kernel's structures, and the options.
+///
+/// Offsets are in bytes, flag bits are masks. On 5.10 `folio` means `struct page`, with the
 /// offsets of tail pages' fields counted from the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -44,12 +46,12 @@ pub enum VictimsBy {
         zerocopy::KnownLayout
     )
 )]
-pub struct KernelFacts {
+pub struct KernelLayout {
     /// `1 << PG_head`: a large folio (`enum pageflags`).
     pub pg_head: u64,
     /// `1 << PG_swapbacked`.
     pub pg_swapbacked: u64,
-    /// `1 << PG_swapcache`, an alias that means this only together with swapbacked.
+    /// `1 << PG_swapcache`, a bit that has this meaning only together with swapbacked.
     pub pg_swapcache: u64,
     /// `1 << PG_writeback`.
     pub pg_writeback: u64,
@@ -68,15 +70,15 @@ pub struct KernelFacts {
     pub folio_nr_pages: u32,
     /// `folio._pincount` (5.10: `hpage_pinned_refcount`, only above order 1).
     pub folio_pincount: u32,
-    /// The smallest order that has a pincount of its own: 1, on 5.10 it is 2.
+    /// The smallest order that has its own pincount: 1; on 5.10: 2.
     pub pincount_min_order: u32,
-    /// The whole folio's own mapcount (`_entire_mapcount`, `compound_mapcount`), less one.
+    /// The mapcount of the folio as a whole (`_entire_mapcount`, `compound_mapcount`), minus one.
     pub folio_entire_mapcount: u32,
     /// `folio._large_mapcount`, or [`ABSENT`] with [`LargeMapcount::PerPage`].
     pub folio_large_mapcount: u32,
     /// A [`LargeMapcount`].
     pub large_mapcount: u32,
-    /// `sizeof(struct page)`, the distance of the per-page mapcounts.
+    /// `sizeof(struct page)`, the distance between per-page mapcounts.
     pub page_size_of: u32,
 
     /// `vm_area_struct.vm_mm`.
@@ -102,13 +104,13 @@ pub struct KernelFacts {
     /// `kernfs_node.id`: the inode number of the cgroup's directory.
     pub kernfs_id: u32,
 
-    /// `scan_control.nr_to_reclaim`: 0 in `reclaim_pages`, and nowhere else in reclaim.
+    /// `scan_control.nr_to_reclaim`: 0 in `reclaim_pages` and nowhere else in reclaim.
     pub sc_nr_to_reclaim: u32,
     /// `scan_control.target_mem_cgroup`.
     pub sc_target_memcg: u32,
     /// The byte that holds `scan_control.proactive`, or [`ABSENT`] (5.10).
     pub sc_proactive: u32,
-    /// The bit in that byte, as a mask.
+    /// The mask of `proactive` in that byte.
     pub sc_proactive_mask: u32,
 
     /// `mmu_notifier_range.mm`.
@@ -126,37 +128,37 @@ pub struct KernelFacts {
     /// `mmu_notifier_ops.invalidate_range_end`.
     pub ops_end: u32,
 
-    /// TTU flags that a reclaim call must have (`TTU_BATCH_FLUSH`).
+    /// The TTU flags that every reclaim call has (`TTU_BATCH_FLUSH`).
     pub ttu_required: u32,
-    /// TTU flags that a reclaim call never has.
+    /// The TTU flags that no reclaim call has.
     pub ttu_excluded: u32,
 
-    /// Bit N: hook N ([`crate::Hook`]) is going to be attached.
+    /// Bit N: user space is going to attach hook N ([`crate::Hook`]).
     pub hooks: u32,
-    /// Single futile unmaps carried out, at most, for each CPU and second; 0: none.
+    /// The number of futile unmaps recorded individually, at most, per CPU and second; 0: none.
     pub events_per_second: u32,
-    /// 1: the programs log what they do (aya-log); else the verifier cuts that away.
+    /// 1: the programs log what they do (aya-log); otherwise the verifier removes the logging.
     pub probe_log: u32,
-    /// 1: programs may be preempted by another task that runs them on the same CPU.
+    /// 1: another task that runs the same programs on the same CPU may preempt a program.
     pub preemptible: u32,
-    /// 1: follow how often each folio is unmapped in vain.
+    /// 1: count the futile unmaps of each folio.
     pub follow_folios: u32,
-    /// What victims are kept by: a [`VictimsBy`].
+    /// The key of victims: a [`VictimsBy`].
     pub victims_by: u32,
     /// Zero.
     pub pad: u32,
 }
 
-/// Pins of a small folio count this much each (`GUP_PIN_COUNTING_BIAS`, include/linux/mm.h:
-/// a macro, so not in BTF; the same since it came in 5.7).
+/// The number of references that one pin of a small folio takes (`GUP_PIN_COUNTING_BIAS`,
+/// include/linux/mm.h: a macro, so not in BTF; unchanged since it was added in 5.7).
 pub const GUP_PIN_COUNTING_BIAS: u32 = 1024;
 
-const _: () = assert!(core::mem::size_of::<KernelFacts>() == 40 + 42 * 4);
-const _: () = assert!(core::mem::align_of::<KernelFacts>() == 8);
+const _: () = assert!(core::mem::size_of::<KernelLayout>() == 40 + 42 * 4);
+const _: () = assert!(core::mem::align_of::<KernelLayout>() == 8);
 
-impl KernelFacts {
-    /// Before user space has filled it in: no field is known, no hook attached.
-    pub const UNKNOWN: KernelFacts = KernelFacts {
+impl KernelLayout {
+    /// The layout before user space fills it in: no field is known, no hook attached.
+    pub const UNKNOWN: KernelLayout = KernelLayout {
         pg_head: 0,
         pg_swapbacked: 0,
         pg_swapcache: 0,
