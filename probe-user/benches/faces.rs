@@ -1,5 +1,5 @@
-//! What the faces cost, without a kernel: a frame of the dashboard, a look taken in, a scrape.
-//! Each line is a median, and a ratio to the small case measured beside it, turn by turn.
+//! The cost of the renderers, without a kernel: a frame of the dashboard, a sample fed to it, a
+//! scrape. Each line shows medians of a small and a large case measured in turns, and their ratio.
 
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub, missing_docs)]
 
@@ -16,7 +16,7 @@ use peak_alloc::PeakAlloc;
 use pinscope::{
     model::ranking::Top,
     recording::Frame,
-    render::metrics::{Format, ProcessStats, View, encode, families},
+    render::metrics::{Format, Input, ProcessStats, encode, families},
     snapshot::{Group, Process, Snapshot},
     tui::{Dashboard, Feed, Theme},
 };
@@ -25,10 +25,10 @@ use ratatui::{Terminal, backend::TestBackend};
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
-/// Turns that medians are taken of.
+/// The number of turns that a median is taken of.
 const TURNS: usize = 15;
 
-/// A host with so many groups, each of a process of its own.
+/// Returns a host with this many groups, each with a process of its own.
 fn host_with(groups: u32) -> Snapshot {
     let mut s = fixtures::many_victims();
     let seeds = s.groups.clone();
@@ -56,7 +56,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-/// Times two things by turns; each run is repeated `times` and told for one.
+/// Measures two functions in turns. Each turn runs them `times`; the times shown are of one run.
 fn compare(name: &str, times: u32, mut small: impl FnMut(), mut large: impl FnMut()) {
     let (mut of_small, mut of_large) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
@@ -118,7 +118,7 @@ fn frames() {
             compare(&name, 20, draw(50), draw(500));
         }
     }
-    let look = |groups: u32| {
+    let sample = |groups: u32| {
         let mut dashboard = dashboard(groups);
         let snapshot = host_with(groups);
         move || {
@@ -127,10 +127,10 @@ fn frames() {
             dashboard.feed(Frame { snapshot, events });
         }
     };
-    compare("one look taken in", 20, look(50), look(500));
+    compare("one sample fed", 20, sample(50), sample(500));
 }
 
-/// What a scrape of about so many series is made of.
+/// Returns a scrape with this many cgroups; it returns its numbers of series and bytes.
 fn scrape(cgroups: usize) -> impl FnMut() -> (usize, usize) {
     let snapshot = host_with(500);
     let mut top = Top::new(cgroups);
@@ -145,7 +145,7 @@ fn scrape(cgroups: usize) -> impl FnMut() -> (usize, usize) {
     top.update(&by, |_| false);
     let events = vec![fixtures::event()];
     move || {
-        let families = families(&View {
+        let families = families(&Input {
             snapshot: &snapshot,
             cgroups: (cgroups > 0).then_some(&top),
             programs: &[],
@@ -170,7 +170,7 @@ fn scrapes() {
     println!();
     println!(
         "{:40} {:>6} series {:>6} series {:>8}",
-        "one reading in all three formats",
+        "one page in all three formats",
         small().0,
         large().0,
         "ratio"
@@ -184,7 +184,7 @@ fn scrapes() {
     let (a, b) = (peak(&mut small), peak(&mut large));
     println!(
         "{:40} {a:>9.0} KiB {b:>9.0} KiB {:>8.2}",
-        "memory at its peak",
+        "peak memory",
         b / a
     );
     let before = MEMORY.current_usage();
@@ -192,7 +192,7 @@ fn scrapes() {
         large();
     }
     let grown = MEMORY.current_usage().saturating_sub(before);
-    println!("{:40} {grown:>27} bytes", "kept after 10,000 readings");
+    println!("{:40} {grown:>27} bytes", "kept after 10,000 pages");
     compare(
         "time",
         5,

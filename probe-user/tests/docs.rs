@@ -11,6 +11,32 @@ use assert_cmd::Command;
 /// The lines of the report that README shows.
 const LINES: usize = 25;
 
+/// Compares a file with its wanted text, or rewrites the file with `PINSCOPE_DOCS=write`.
+fn compare(path: &Path, text: &str, wanted: &str, what: &str) {
+    if std::env::var_os("PINSCOPE_DOCS").is_some_and(|v| v == "write") {
+        fs::write(path, wanted).unwrap();
+    } else {
+        assert!(
+            text == wanted,
+            "{} {what}: run `cargo xtask sync`",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn docs_numbers_lists_every_metric() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/numbers.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once("<!-- metrics:").unwrap();
+    let (note, rest) = rest.split_once("-->\n").unwrap();
+    let (_, after) = rest.split_once("<!-- end of metrics -->").unwrap();
+    let tables = pinscope::render::metrics::reference();
+    let wanted =
+        format!("{before}<!-- metrics:{note}-->\n\n{tables}\n<!-- end of metrics -->{after}");
+    compare(&path, &text, &wanted, "lists old metrics");
+}
+
 #[test]
 fn docs_readme_shows_the_beginning_of_a_real_report() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -33,12 +59,5 @@ fn docs_readme_shows_the_beginning_of_a_real_report() {
         "{before}<!-- report:{note}-->\n```\n{}\n```\n<!-- end of report -->{after}",
         lines.join("\n")
     );
-    if std::env::var_os("PINSCOPE_DOCS").is_some_and(|v| v == "write") {
-        fs::write(&path, &wanted).unwrap();
-    } else {
-        assert!(
-            text == wanted,
-            "README.md quotes an old report: run `cargo xtask sync`"
-        );
-    }
+    compare(&path, &text, &wanted, "quotes an old report");
 }

@@ -1,12 +1,23 @@
-//! What programs read must not change by accident: the JSON of recordings, byte for byte, as an
-//! earlier version wrote it. Only prose may differ.
+//! What programs read must not change by accident: the JSON of recordings, byte for byte, and
+//! their page of metrics, as an earlier version wrote them. Only prose may differ.
 
 // clippy.toml allows these in tests, and takes the helpers beside them for something else.
 #![allow(clippy::unwrap_used)]
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use assert_cmd::Command;
+use pinscope::{
+    model::ranking::{Folios, Top},
+    recording::{Frames, Recording},
+    render::metrics::{Format, Input, ProcessStats, encode, families},
+    snapshot::Snapshot,
+};
 
 /// Keys that hold prose, one line each in indented JSON.
 const PROSE: [&str; 5] = ["text", "advice", "what", "why", "reason"];
@@ -74,4 +85,59 @@ fn captures_survive_a_round_trip() {
     }
     // Without a word of a newer version not even the order of keys changes.
     assert_eq!(json_of(&file), text);
+}
+
+/// Sums up folios by cgroup and verdict, as `pinscope export --cgroups` does.
+fn by_cgroup(snapshot: &Snapshot) -> BTreeMap<Option<String>, Folios> {
+    let mut by: BTreeMap<Option<String>, Folios> = BTreeMap::new();
+    for (group, counts) in &snapshot.groups {
+        let name = group.victim.as_ref().and_then(|v| v.cgroup.clone());
+        let sums = by.entry(name).or_default();
+        for (sum, c) in sums.iter_mut().zip(counts) {
+            *sum += c.folios;
+        }
+    }
+    by
+}
+
+/// The page in Prometheus text, without help and without what differs between builds and runs.
+fn page(snapshot: &Snapshot, top: &Top) -> String {
+    let families = families(&Input {
+        snapshot,
+        cgroups: Some(top),
+        programs: &[],
+        process: ProcessStats::default(),
+        events: &[],
+        attached: SystemTime::UNIX_EPOCH,
+        dropped: 0,
+    });
+    let text = encode(&Arc::new(families), Format::Text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    text.lines()
+        .filter(|line| !line.starts_with("# HELP ") && !line.starts_with("pinscope_build_info{"))
+        .fold(String::new(), |page, line| page + line + "\n")
+}
+
+/// Names, labels, values and order of all series.
+#[test]
+fn recordings_give_the_same_metrics_as_ever() {
+    let recording = Recording::open(&path("../docs/demo.pscope")).unwrap();
+    let last = recording.count() - 1;
+    // The ranking of cgroups depends on all samples before.
+    let mut top = Top::new(5);
+    for index in 0..=last {
+        let snapshot = recording.frame(index).unwrap().snapshot;
+        top.update(&by_cgroup(&snapshot), |_| false);
+        let golden = match index {
+            0 => "tests/data/golden/metrics-first.txt",
+            _ if index == last => "tests/data/golden/metrics-last.txt",
+            _ => continue,
+        };
+        let golden = std::fs::read_to_string(path(golden)).unwrap();
+        let now = page(&snapshot, &top);
+        for (i, (now, then)) in now.lines().zip(golden.lines()).enumerate() {
+            assert_eq!(now, then, "sample {index}, line {}", i + 1);
+        }
+        assert_eq!(now, golden, "sample {index}");
+    }
 }

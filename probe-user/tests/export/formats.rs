@@ -1,4 +1,4 @@
-//! What is exported: three formats, one truth.
+//! The page of metrics: three formats with the same numbers.
 
 use std::collections::BTreeMap;
 use std::{io::Write, net::TcpStream, process::Stdio, thread::sleep, time::Duration};
@@ -9,7 +9,7 @@ use prost::Message;
 use crate::support::*;
 
 #[test]
-fn promtool_finds_nothing_to_complain_of() {
+fn promtool_accepts_the_page() {
     let Some(mut promtool) = tool("promtool") else {
         return;
     };
@@ -36,11 +36,11 @@ fn promtool_finds_nothing_to_complain_of() {
     );
 }
 
-/// Classic buckets, sums and counts are the same in all three; native buckets add up to them.
+/// Classic buckets, sums and counts are the same in all formats; native buckets add up to them.
 #[test]
-fn every_format_tells_the_same() {
+fn every_format_has_the_same_numbers() {
     let exporter = Exporter::start(&["--interval", "10ms"]).at_the_end();
-    // From here on one reading for all.
+    // The recording is at its end, so all formats show the same sample.
     let (_, head, open) = exporter.get("/metrics", "Accept: application/openmetrics-text\r\n");
     assert!(
         head.contains("application/openmetrics-text; version=1.0.0"),
@@ -124,7 +124,7 @@ fn counters_never_go_back_and_two_scrapers_see_the_same() {
 }
 
 #[test]
-fn a_budget_bounds_the_series_and_tells_what_it_left_out() {
+fn a_budget_bounds_the_series_and_counts_those_dropped() {
     let all = Exporter::start(&["--cgroups", "5", "--interval", "10ms"]).at_the_end();
     let text = all.metrics();
     assert!(text.contains("pinscope_series_dropped_total 0"), "{text}");
@@ -145,7 +145,7 @@ fn a_budget_bounds_the_series_and_tells_what_it_left_out() {
         "{count} {}",
         second.len()
     );
-    // What says so stays, and counts from reading to reading.
+    // The counter of dropped series stays, and grows from page to page.
     let key = "pinscope_series_dropped_total";
     assert!(first[key] == 0.0 && second[key] > 0.0, "{}", second[key]);
 }
@@ -168,7 +168,7 @@ fn pages_answer() {
     let post =
         "POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     assert_eq!(exchange(stream, post).0, 405);
-    // What isn't active is told with its reason.
+    // A hook that is not active is shown with its reason.
     let (_, _, body) = exporter.get("/readyz", "");
     let body = String::from_utf8(body).unwrap();
     assert!(body.contains("page_ref_freeze is unsupported: "), "{body}");

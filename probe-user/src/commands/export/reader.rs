@@ -21,7 +21,7 @@ use crate::{
     kernel::probes::Probes,
     model::ranking::Top,
     recording::{Frames, Recording},
-    render::metrics::{Family, Format, ProcessStats, View, encode, families, family::keep_to},
+    render::metrics::{Family, Format, Input, ProcessStats, encode, families, family::keep_to},
     snapshot::{Event, HookStatus, ProgramRuns, Snapshot},
 };
 
@@ -211,7 +211,7 @@ impl Reader {
             top.update(&by_cgroup(&snapshot), |name| counters.cgroup_is_gone(name));
         }
         let programs = self.counters.program_runs();
-        let mut families = families(&View {
+        let mut families = families(&Input {
             snapshot: &snapshot,
             cgroups: self.cgroups.as_ref(),
             programs: &programs,

@@ -1,24 +1,24 @@
-//! The kernel's buckets, as a Prometheus server wants them: nothing is observed anew.
+//! Histograms for Prometheus, made of the kernel's buckets without observing a value again.
 
 use probe_ebpf::hist;
 
-use super::family::{Buckets, Native};
+use super::value::{Buckets, Native};
 use crate::snapshot::Histogram;
 
-/// Eight buckets to a power of two: the kernel has sixteen, of equal width.
+/// Eight buckets per power of two; the kernel has sixteen, of equal width.
 const SCHEMA: i32 = 3;
 
-/// Powers of two whose predecessors are the classic bounds of times, in ns: 1.023 µs to 4.29 s.
+/// Exponents k of the classic bounds 2^k − 1 of times, in ns: 1.023 µs to 4.29 s.
 const TIMES: [u32; 12] = [10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32];
-/// The same of references: 1023 parts what isn't pinned from what is.
+/// Exponents of the classic bounds of references: 1023 separates pinned small folios from others.
 const REFERENCES: [u32; 10] = [1, 2, 3, 4, 6, 8, 10, 11, 12, 14];
 
-/// What a histogram's values are.
+/// The meaning of a histogram's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Of {
-    /// Nanoseconds, exported as seconds.
+    /// Times in nanoseconds, exported as seconds.
     Times,
-    /// A number.
+    /// Numbers of references.
     References,
 }
 
@@ -30,7 +30,7 @@ impl Of {
         }
     }
 
-    /// A raw value in the exported unit.
+    /// Converts a raw value to the exported unit.
     pub fn scale(self, raw: u64) -> f64 {
         match self {
             Of::Times => raw as f64 / 1e9,
@@ -39,12 +39,12 @@ impl Of {
     }
 }
 
-/// A histogram of the kernel side.
+/// Converts a histogram of the kernel side.
 ///
-/// A classic bound is the largest value of a kernel bucket, 2^k − 1 in the kernel's unit, so
-/// that what `le` says is true to the last value. The bounds of native buckets aren't edges of
-/// the kernel's: there a kernel bucket counts where its middle lies, so that a value may be one
-/// bucket off if it is within 1/32 of a bound.
+/// A classic bound is the largest value of a kernel bucket, 2^k − 1 in the kernel's unit, so that
+/// `le` is exact for every value. The bounds of native buckets are not edges of kernel buckets: a
+/// kernel bucket counts where its middle lies, so a value within 1/32 of a bound may be counted
+/// one bucket off.
 pub fn exported(h: &Histogram, of: Of) -> Buckets {
     let count = h.buckets.iter().fold(0u64, |n, c| n.saturating_add(*c));
     let mut classic = Vec::with_capacity(of.powers().len() + 1);
@@ -65,7 +65,7 @@ pub fn exported(h: &Histogram, of: Of) -> Buckets {
     }
 }
 
-/// Only how many and how much: the distribution isn't known.
+/// Returns a histogram that has a count and a sum, but no known distribution.
 pub fn undistributed(count: u64, sum: f64) -> Buckets {
     Buckets {
         sum,
@@ -76,7 +76,7 @@ pub fn undistributed(count: u64, sum: f64) -> Buckets {
     }
 }
 
-/// The classic bucket that holds a raw value.
+/// Returns the index of the classic bucket that holds a raw value.
 pub fn classic_of(raw: u64, of: Of) -> usize {
     of.powers()
         .iter()
@@ -136,10 +136,10 @@ fn native(h: &Histogram, of: Of) -> Native {
     }
 }
 
-/// The native bucket of a value: i with base^(i−1) < value ≤ base^i.
+/// Returns the native bucket of a value: the i with base^(i−1) < value ≤ base^i.
 fn index(value: f64) -> i32 {
     let per_octave = f64::from(1 << SCHEMA);
-    // A hair less, lest rounding lift a bound above itself.
+    // Slightly less, so that rounding does not lift a value on a bound into the next bucket.
     ((value.log2() * per_octave - 1e-9).ceil()) as i32
 }
 
@@ -197,7 +197,7 @@ mod tests {
     proptest! {
         /// Every value is counted at or below each bound that it doesn't exceed.
         #[test]
-        fn what_le_says_is_true(values in proptest::collection::vec(0u64..1 << 40, 1..100)) {
+        fn le_is_exact(values in proptest::collection::vec(0u64..1 << 40, 1..100)) {
             for kind in [Of::Times, Of::References] {
                 let h = exported(&of(&values), kind);
                 let mut so_far = 0;
@@ -213,7 +213,7 @@ mod tests {
             }
         }
 
-        /// A native bucket holds values that differ from its bounds by 1/32 at most.
+        /// A native bucket holds values that are outside its bounds by 1/32 at most.
         #[test]
         fn native_buckets_are_near(value in 1u64..1 << 35) {
             let h = native(&of(&[value]), Of::References);

@@ -1,4 +1,4 @@
-//! Families as bytes, by way of prometheus-client.
+//! Encodes families with prometheus-client.
 
 use std::{
     sync::Arc,
@@ -16,19 +16,20 @@ use prometheus_client::{
         text,
     },
     metrics::MetricType,
-    registry::{Registry, Unit},
+    registry::{self, Registry},
 };
 use prost::Message;
 
 use super::{
-    family::{Buckets, Example, Family, Kind, Value},
+    family::{Family, Kind},
     format::Format,
+    value::{Buckets, Example, Value},
 };
 
-/// The families in a format.
+/// Encodes the families in a format.
 ///
 /// # Errors
-/// If prometheus-client can't write them, which would be a defect.
+/// If prometheus-client cannot encode them, which would be a defect.
 pub fn encode(families: &Arc<Vec<Family>>, format: Format) -> Result<Vec<u8>, String> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(All(Arc::clone(families))));
@@ -45,7 +46,7 @@ pub fn encode(families: &Arc<Vec<Family>>, format: Format) -> Result<Vec<u8>, St
     Ok(out.into_bytes())
 }
 
-/// The examples of all buckets, in the order in which buckets are written.
+/// Returns the example of each bucket, in the order in which buckets are encoded.
 fn examples(families: &[Family]) -> impl Iterator<Item = Option<&Example>> {
     families
         .iter()
@@ -62,8 +63,8 @@ fn examples(families: &[Family]) -> impl Iterator<Item = Option<&Example>> {
         })
 }
 
-/// prometheus-client makes no exemplars of what was seen elsewhere, but takes them in its
-/// messages.
+/// Encodes as protobuf. The exemplars are added to the messages, because prometheus-client only
+/// makes exemplars of values that it observed itself.
 fn protobuf(registry: &Registry, families: &[Family]) -> Result<Vec<u8>, String> {
     let mut messages = prometheus_protobuf::encode(registry).map_err(|e| e.to_string())?;
     let histograms = messages
@@ -101,7 +102,7 @@ fn time(at: f64) -> SystemTime {
     UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
 }
 
-/// The same in OpenMetrics text, behind the buckets' lines.
+/// Appends the exemplars to the buckets' lines of OpenMetrics text.
 fn with_exemplars(open: &str, families: &[Family]) -> String {
     let mut out = String::with_capacity(open.len() + open.len() / 8);
     let mut examples = examples(families);
@@ -135,11 +136,11 @@ fn escaped(value: &str) -> String {
         .replace('\n', "\\n")
 }
 
-/// OpenMetrics text as Prometheus text 0.0.4, which prometheus-client doesn't write: there a
-/// family is called as its samples are, info is a gauge, units and exemplars don't exist.
+/// Converts OpenMetrics text to Prometheus text 0.0.4, which prometheus-client does not write: a
+/// family has the name of its samples, info is a gauge, and there are no units and no exemplars.
 fn plain(open: &str, families: &[Family]) -> String {
     let mut out = String::with_capacity(open.len());
-    let mut families = families.iter().map(Family::full_name);
+    let mut families = families.iter().map(|f| f.metric.full_name());
     let mut name = String::new();
     for line in open.lines() {
         let mut words = line.splitn(4, ' ');
@@ -169,23 +170,25 @@ struct All(Arc<Vec<Family>>);
 impl Collector for All {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
         for family in self.0.iter() {
-            let kind = match family.kind {
+            let metric = family.metric;
+            let kind = match metric.kind {
                 Kind::Counter => MetricType::Counter,
                 Kind::Gauge => MetricType::Gauge,
                 Kind::Histogram => MetricType::Histogram,
                 Kind::Info => MetricType::Info,
             };
-            let unit = family.unit.map(|u| Unit::Other(u.to_owned()));
-            let help = format!("{}.", family.help);
-            let mut metrics = encoder.encode_descriptor(family.name, &help, unit.as_ref(), kind)?;
+            let unit = metric.unit.suffix();
+            let unit = unit.map(|u| registry::Unit::Other(u.to_owned()));
+            let help = format!("{}.", metric.help);
+            let mut metrics = encoder.encode_descriptor(metric.name, &help, unit.as_ref(), kind)?;
             for series in &family.series {
-                if family.kind == Kind::Info {
+                if metric.kind == Kind::Info {
                     metrics.encode_info(&series.labels)?;
                 } else if series.labels.is_empty() {
-                    value(&mut metrics, family.kind, &series.value)?;
+                    value(&mut metrics, metric.kind, &series.value)?;
                 } else {
                     let mut one = metrics.encode_family(&series.labels)?;
-                    value(&mut one, family.kind, &series.value)?;
+                    value(&mut one, metric.kind, &series.value)?;
                 }
             }
         }
@@ -212,7 +215,7 @@ fn histogram(to: &mut MetricEncoder, h: &Buckets) -> Result<(), std::fmt::Error>
             None,
             NativeHistogram {
                 schema: native.schema,
-                // Only zero itself is in the zero bucket.
+                // The zero bucket holds only zero.
                 zero_threshold: f64::from_bits(1),
                 zero_count: native.zeroes,
                 negative: NativeHistogramBuckets {

@@ -1,122 +1,40 @@
-//! What is exported, before it has a format.
+//! The definition of a metric, and the family of series that its collector makes.
 
-/// A label and its value.
-pub type Label = (&'static str, String);
+use probe_ebpf::Hook;
 
-/// All series of one name.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Family {
-    /// The name without the suffixes of its kind and without its unit.
+use super::{
+    input::Input,
+    value::{Series, Value},
+};
+
+/// The one definition of a metric: the page, OTLP and the tables of docs/numbers.md come from it.
+#[derive(Debug)]
+pub struct Metric {
+    /// The name without its unit and without the suffix of its kind.
     pub name: &'static str,
-    /// What it is, in a sentence without its full stop.
-    pub help: &'static str,
-    /// `seconds`, `bytes`; part of the full name.
-    pub unit: Option<&'static str>,
+    /// The unit of all values.
+    pub unit: Unit,
     /// The kind of all values.
     pub kind: Kind,
-    /// One for each combination of labels.
-    pub series: Vec<Series>,
+    /// What a value is, in one sentence without its full stop: the help text of the page.
+    pub help: &'static str,
+    /// Sentences that docs/numbers.md adds to the help; may be empty.
+    pub details: &'static str,
+    /// The labels, in their order on the page.
+    pub labels: &'static [Label],
+    /// The hooks without which the metric is absent.
+    pub needs: &'static [Hook],
+    /// The option of `pinscope export` without which the metric is absent.
+    pub option: Option<&'static str>,
+    /// Adds the series. It runs only if all hooks in `needs` are attached.
+    pub collect: fn(&Input<'_>, &mut Family),
 }
 
-/// What kind of metric a family is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Only grows; its name ends in `_total`.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// Buckets, a sum and a count.
-    Histogram,
-    /// Always 1, told by its labels; its name ends in `_info`.
-    Info,
-}
-
-/// One line, or one histogram.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Series {
-    /// Its labels, always in the same order within a family.
-    pub labels: Vec<Label>,
-    /// Its value.
-    pub value: Value,
-}
-
-/// A value.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Value {
-    /// A whole number.
-    Count(u64),
-    /// Any number.
-    Number(f64),
-    /// A histogram.
-    Histogram(Box<Buckets>),
-}
-
-/// A histogram's value.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Buckets {
-    /// The sum of all values, in the family's unit: a real sum.
-    pub sum: f64,
-    /// How many values.
-    pub count: u64,
-    /// Inclusive upper bounds and how many values lie between each and the one before; the last
-    /// bound is infinite.
-    pub classic: Vec<(f64, u64)>,
-    /// The same as a native histogram; `None` where the distribution isn't known.
-    pub native: Option<Native>,
-    /// Examples, by index into `classic`.
-    pub exemplars: Vec<(usize, Example)>,
-}
-
-/// Sparse buckets whose bounds are powers of 2^(2^-schema).
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Native {
-    /// The resolution.
-    pub schema: i32,
-    /// Values of zero.
-    pub zeroes: u64,
-    /// Runs of buckets: the gap since the last run's end (the first: the index), and the length.
-    pub spans: Vec<(i32, u32)>,
-    /// Each bucket's count less that of the one before.
-    pub deltas: Vec<i64>,
-}
-
-/// One value that a histogram counted.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Example {
-    /// The value, in the family's unit.
-    pub value: f64,
-    /// When it was seen, in seconds since 1970.
-    pub at: f64,
-    /// Who and what; at most 128 characters in all, as OpenMetrics has it.
-    pub labels: Vec<Label>,
-}
-
-impl Family {
-    /// A family without series yet.
-    pub fn new(
-        name: &'static str,
-        unit: Option<&'static str>,
-        kind: Kind,
-        help: &'static str,
-    ) -> Self {
-        Self {
-            name,
-            help,
-            unit,
-            kind,
-            series: Vec::new(),
-        }
-    }
-
-    /// With one more series.
-    pub fn push(&mut self, labels: Vec<Label>, value: Value) {
-        self.series.push(Series { labels, value });
-    }
-
-    /// The name that queries use, without a histogram's suffixes.
+impl Metric {
+    /// Returns the name that queries use, without the suffixes of a histogram.
     pub fn full_name(&self) -> String {
         let mut name = self.name.to_owned();
-        if let Some(unit) = self.unit {
+        if let Some(unit) = self.unit.suffix() {
             name.push('_');
             name.push_str(unit);
         }
@@ -129,19 +47,88 @@ impl Family {
     }
 }
 
-impl Series {
-    /// How many series a Prometheus server makes of it.
-    pub fn cost(&self) -> usize {
-        match &self.value {
-            Value::Count(_) | Value::Number(_) => 1,
-            // The buckets, the sum and the count.
-            Value::Histogram(h) => h.classic.len() + 2,
+/// The kind of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A value that only grows; the name ends in `_total`.
+    Counter,
+    /// A value that goes up and down.
+    Gauge,
+    /// Buckets, a sum and a count.
+    Histogram,
+    /// Always 1, with the information in the labels; the name ends in `_info`.
+    Info,
+}
+
+/// The unit of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Seconds; part of the name.
+    Seconds,
+    /// Bytes; part of the name.
+    Bytes,
+    /// A number of these things; not part of the name.
+    Of(&'static str),
+}
+
+impl Unit {
+    /// Returns the unit's part of the name.
+    pub const fn suffix(self) -> Option<&'static str> {
+        match self {
+            Unit::Seconds => Some("seconds"),
+            Unit::Bytes => Some("bytes"),
+            Unit::Of(_) => None,
+        }
+    }
+
+    /// Returns the unit in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Unit::Seconds => "seconds",
+            Unit::Bytes => "bytes",
+            Unit::Of(things) => things,
         }
     }
 }
 
-/// Keeps to a number of series: from the first family on, until it is used up. Returns how many
-/// were left out. The families' order is that of their worth, so what goes first is the detail.
+/// A label of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// The name.
+    pub name: &'static str,
+    /// What the values are, in Markdown.
+    pub meaning: &'static str,
+}
+
+/// All series of a metric.
+#[derive(Clone, Debug)]
+pub struct Family {
+    /// The definition.
+    pub metric: &'static Metric,
+    /// One series for each combination of labels.
+    pub series: Vec<Series>,
+}
+
+impl Family {
+    /// Returns a family without series.
+    pub const fn new(metric: &'static Metric) -> Self {
+        Self {
+            metric,
+            series: Vec::new(),
+        }
+    }
+
+    /// Adds a series, with a value for each label of the definition.
+    pub fn push<const N: usize>(&mut self, labels: [String; N], value: Value) {
+        debug_assert_eq!(N, self.metric.labels.len(), "{}", self.metric.name);
+        let names = self.metric.labels.iter().map(|l| l.name);
+        let labels = names.zip(labels).collect();
+        self.series.push(Series { labels, value });
+    }
+}
+
+/// Drops the series that exceed the budget, and returns their number. The families are in the
+/// order of their worth: a series is kept if the series before it leave room.
 pub fn keep_to(families: &mut Vec<Family>, budget: usize) -> u64 {
     let mut left = budget;
     let mut dropped = 0;
@@ -162,28 +149,48 @@ pub fn keep_to(families: &mut Vec<Family>, budget: usize) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::render::metrics::value::Buckets;
+
+    /// A definition that collects nothing.
+    pub(in super::super) const fn defined(name: &'static str, unit: Unit, kind: Kind) -> Metric {
+        Metric {
+            name,
+            unit,
+            kind,
+            help: "",
+            details: "",
+            labels: &[],
+            needs: &[],
+            option: None,
+            collect: |_, _| {},
+        }
+    }
+
+    static A: Metric = defined("a", Unit::Of("things"), Kind::Counter);
+    static H: Metric = defined("h", Unit::Seconds, Kind::Histogram);
+    static B: Metric = defined("b", Unit::Of("things"), Kind::Gauge);
 
     #[test]
     fn a_budget_keeps_what_comes_first() {
-        let mut a = Family::new("a", None, Kind::Counter, "");
-        a.push(vec![], Value::Count(1));
-        let mut h = Family::new("h", Some("seconds"), Kind::Histogram, "");
+        let mut a = Family::new(&A);
+        a.push([], Value::Count(1));
+        let mut h = Family::new(&H);
         let buckets = Buckets {
             classic: vec![(1.0, 0), (f64::INFINITY, 0)],
             ..Buckets::default()
         };
-        h.push(vec![], Value::Histogram(Box::new(buckets)));
-        let mut b = Family::new("b", None, Kind::Gauge, "");
-        b.push(vec![], Value::Number(1.0));
-        let all = vec![a, h, b];
-        let mut kept = all.clone();
+        h.push([], Value::Histogram(Box::new(buckets)));
+        let mut b = Family::new(&B);
+        b.push([], Value::Number(1.0));
+        let mut kept = vec![a, h, b];
         assert_eq!(keep_to(&mut kept, 6), 0);
-        assert_eq!(kept, all);
+        assert_eq!(kept.len(), 3);
         assert_eq!(keep_to(&mut kept, 3), 4);
-        assert_eq!(kept.len(), 2);
-        assert_eq!(all[1].full_name(), "h_seconds");
-        assert_eq!(all[0].full_name(), "a_total");
+        let names: Vec<&str> = kept.iter().map(|f| f.metric.name).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(H.full_name(), "h_seconds");
+        assert_eq!(A.full_name(), "a_total");
     }
 }

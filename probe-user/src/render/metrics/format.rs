@@ -1,9 +1,9 @@
-//! Which format a scraper wants, from its `Accept` header (RFC 9110, section 12.5.1).
+//! The format that a scraper wants, by its `Accept` header (RFC 9110, section 12.5.1).
 
-/// A format that metrics can have.
+/// A format of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Prometheus text 0.0.4: what is sent to those who ask for nothing else.
+    /// Prometheus text 0.0.4, the default.
     Text,
     /// OpenMetrics text 1.0.0, with exemplars.
     OpenMetrics,
@@ -12,10 +12,10 @@ pub enum Format {
 }
 
 impl Format {
-    /// All of them.
+    /// All formats.
     pub const ALL: [Format; 3] = [Format::Text, Format::OpenMetrics, Format::Protobuf];
 
-    /// The `Content-Type` of an answer.
+    /// Returns the `Content-Type` of an answer.
     pub const fn content_type(self) -> &'static str {
         match self {
             Format::Text => "text/plain; version=0.0.4; charset=utf-8",
@@ -27,8 +27,8 @@ impl Format {
         }
     }
 
-    /// What an `Accept` header prefers; among equals the richest. Text where it names nothing
-    /// that there is.
+    /// Returns the format that an `Accept` header prefers, the first of several equal ones. Text
+    /// if it names no known format.
     pub fn wanted(accept: &str) -> Format {
         let mut best: Option<(Format, f32)> = None;
         for range in accept.split(',') {
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_scrapers_send() {
+    fn headers_of_scrapers_choose_a_format() {
         let protobuf = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;\
                         encoding=delimited;q=0.7,application/openmetrics-text;version=1.0.0;\
                         q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";

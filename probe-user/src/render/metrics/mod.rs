@@ -1,22 +1,31 @@
-//! Metrics for Prometheus: pure functions from a reading to families, and from those to bytes.
+//! Metrics for Prometheus: pure functions from a snapshot to families, and from families to bytes.
 //!
-//! | file | does |
+//! | file | what it has |
 //! |---|---|
-//! | [`family`] | what a family, a series and a value are; the series budget |
-//! | [`collect`] | a snapshot's numbers as families |
-//! | [`buckets`] | the kernel's buckets as classic and as native ones |
-//! | [`encode`] | families as OpenMetrics text, Prometheus text or protobuf |
-//! | [`format`] | which of those a scraper wants |
+//! | [`registry`] | the definition of every metric |
+//! | [`family`] | the types of a definition and of its family; the series budget |
+//! | [`input`] | what the collectors read |
+//! | [`value`] | series and their values |
+//! | [`buckets`] | the kernel's buckets as classic and as native histograms |
+//! | [`mod@encode`] | families as OpenMetrics text, Prometheus text or protobuf |
+//! | [`format`](mod@format) | the format that a scraper wants |
+//! | [`mod@reference`] | the tables of docs/numbers.md |
 
 pub mod buckets;
-pub mod collect;
 pub mod encode;
 pub mod family;
 pub mod format;
+pub mod input;
 #[cfg(feature = "otlp")]
 pub mod otlp;
+pub mod reference;
+pub mod registry;
+pub mod value;
 
-pub use collect::{ProcessStats, View, families};
 pub use encode::encode;
-pub use family::{Family, Series, Value};
+pub use family::Family;
 pub use format::Format;
+pub use input::{Input, ProcessStats};
+pub use reference::reference;
+pub use registry::families;
+pub use value::{Series, Value};

@@ -1,5 +1,5 @@
-//! The same families as an OTLP metrics request (opentelemetry-proto, `metrics.proto`). Names
-//! go without the suffixes that a Prometheus server adds again by unit and kind.
+//! Families as an OTLP metrics request (opentelemetry-proto, `metrics.proto`). Names lack the
+//! suffixes that a Prometheus server adds by unit and kind.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,9 +13,12 @@ use opentelemetry_proto::tonic::{
     resource::v1::Resource,
 };
 
-use super::family::{Family, Kind, Label, Series, Value};
+use super::{
+    family::{Family, Kind, Unit},
+    value::{Pair, Series, Value},
+};
 
-/// A request with all families.
+/// Returns a request with all families.
 pub fn request(
     families: &[Family],
     hostname: &str,
@@ -63,13 +66,14 @@ fn attribute(key: &str, value: &str) -> KeyValue {
     }
 }
 
-fn attributes(labels: &[Label]) -> Vec<KeyValue> {
+fn attributes(labels: &[Pair]) -> Vec<KeyValue> {
     labels.iter().map(|(k, v)| attribute(k, v)).collect()
 }
 
 fn metric(family: &Family, times: (u64, u64)) -> Metric {
     let cumulative = AggregationTemporality::Cumulative as i32;
-    let data = match family.kind {
+    let defined = family.metric;
+    let data = match defined.kind {
         Kind::Counter => metric::Data::Sum(Sum {
             data_points: numbers(&family.series, times),
             aggregation_temporality: cumulative,
@@ -83,19 +87,18 @@ fn metric(family: &Family, times: (u64, u64)) -> Metric {
             aggregation_temporality: cumulative,
         }),
     };
-    let suffix = if family.kind == Kind::Info {
+    let suffix = if defined.kind == Kind::Info {
         "_info"
     } else {
         ""
     };
     Metric {
-        name: format!("{}{suffix}", family.name),
-        description: family.help.to_owned(),
-        unit: match family.unit {
-            Some("seconds") => "s",
-            Some("bytes") => "By",
-            Some(other) => other,
-            None => "1",
+        name: format!("{}{suffix}", defined.name),
+        description: defined.help.to_owned(),
+        unit: match defined.unit {
+            Unit::Seconds => "s",
+            Unit::Bytes => "By",
+            Unit::Of(_) => "1",
         }
         .to_owned(),
         data: Some(data),
@@ -151,20 +154,32 @@ fn histograms(series: &[Series], (start, now): (u64, u64)) -> Vec<HistogramDataP
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::metrics::family::Buckets;
+    use crate::render::metrics::{
+        family::{Label, Metric, tests::defined},
+        value::Buckets,
+    };
+
+    static COUNTER: Metric = Metric {
+        labels: &[Label {
+            name: "x",
+            meaning: "",
+        }],
+        ..defined("a", Unit::Of("things"), Kind::Counter)
+    };
+    static TIMES: Metric = defined("t", Unit::Seconds, Kind::Histogram);
 
     #[test]
     fn every_value_arrives() {
-        let mut counter = Family::new("a", None, Kind::Counter, "A");
-        counter.push(vec![("x", "y".to_owned())], Value::Count(7));
-        let mut times = Family::new("t", Some("seconds"), Kind::Histogram, "T");
+        let mut counter = Family::new(&COUNTER);
+        counter.push(["y".to_owned()], Value::Count(7));
+        let mut times = Family::new(&TIMES);
         let buckets = Buckets {
             sum: 3.5,
             count: 3,
             classic: vec![(1.0, 2), (f64::INFINITY, 1)],
             ..Buckets::default()
         };
-        times.push(vec![], Value::Histogram(Box::new(buckets)));
+        times.push([], Value::Histogram(Box::new(buckets)));
         let request = request(&[counter, times], "h", UNIX_EPOCH, SystemTime::now());
         let metrics = &request.resource_metrics[0].scope_metrics[0].metrics;
         let Some(metric::Data::Sum(sum)) = &metrics[0].data else {

@@ -1,0 +1,37 @@
+//! The metric of what pinscope lost.
+
+use crate::render::metrics::{
+    family::{Kind, Label, Metric, Unit},
+    value::Value,
+};
+
+pub(super) static LOST: Metric = Metric {
+    name: "pinscope_events_lost",
+    unit: Unit::Of("losses"),
+    kind: Kind::Counter,
+    help: "Counts that a full map could not take, failed reads, and dropped events, by map; all \
+           but events make counters too low",
+    details: "",
+    labels: &[Label {
+        name: "map",
+        meaning: "`tasks`, `groups`, `victims`, `mappings`, `folios`, `subscribers`, `events`, or \
+                  `reads`: see [what each loses](runbooks.md#pinscopelosingcounts)",
+    }],
+    needs: &[],
+    option: None,
+    collect: |input, family| {
+        let lost = &input.snapshot.lost;
+        for (map, n) in [
+            ("tasks", lost.tasks),
+            ("groups", lost.groups),
+            ("victims", lost.victims),
+            ("mappings", lost.mappings),
+            ("folios", lost.folios),
+            ("subscribers", lost.subscribers),
+            ("events", lost.events),
+            ("reads", lost.reads),
+        ] {
+            family.push([map.to_owned()], Value::Count(n));
+        }
+    },
+};

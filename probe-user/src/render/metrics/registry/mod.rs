@@ -1,0 +1,99 @@
+//! All metrics, one definition each, grouped by subject.
+//!
+//! To add a metric, define it in the file of its subject, give it its place in [`METRICS`], and
+//! run `cargo xtask sync` for docs/numbers.md.
+
+mod cgroups;
+mod exporter;
+mod hooks;
+mod labels;
+mod losses;
+mod notifiers;
+mod process;
+mod programs;
+mod unmaps;
+
+use super::{
+    family::{Family, Metric},
+    input::Input,
+};
+
+/// All metrics, those of most worth first: the series budget keeps what comes first.
+pub static METRICS: &[&Metric] = &[
+    &exporter::BUILD,
+    &exporter::SERIES_DROPPED,
+    &hooks::ACTIVE,
+    &hooks::MISSED,
+    &unmaps::UNMAPS,
+    &unmaps::PAGES,
+    &notifiers::CALLS,
+    &unmaps::TIMES,
+    &unmaps::EXCESS_REFERENCES,
+    &notifiers::TIMES,
+    &losses::LOST,
+    &process::CPU,
+    &process::RESIDENT_MEMORY,
+    &process::OPEN_FDS,
+    &process::START_TIME,
+    &programs::TIME,
+    &programs::RUNS,
+    &cgroups::UNMAPS,
+];
+
+/// Collects all metrics that have series, in the order of [`METRICS`]. A metric whose hooks are
+/// not attached is absent.
+pub fn families(input: &Input<'_>) -> Vec<Family> {
+    let measured = input.measured();
+    METRICS
+        .iter()
+        .filter(|metric| metric.needs.iter().all(|hook| measured.by(*hook)))
+        .map(|metric| {
+            let mut family = Family::new(metric);
+            (metric.collect)(input, &mut family);
+            family
+        })
+        .filter(|family| !family.series.is_empty())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use probe_ebpf::{Memory, Reclaimer};
+
+    use super::*;
+
+    #[test]
+    fn every_definition_is_complete() {
+        let names: BTreeSet<String> = METRICS.iter().map(|m| m.full_name()).collect();
+        assert_eq!(names.len(), METRICS.len(), "a name is used twice");
+        for metric in METRICS {
+            assert!(!metric.help.is_empty(), "{}", metric.name);
+            assert!(!metric.help.ends_with('.'), "{}", metric.name);
+            let details = metric.details;
+            assert!(details.is_empty() || details.ends_with('.'), "{details}");
+            for label in metric.labels {
+                // The tables of docs/numbers.md describe a label once.
+                let same = METRICS.iter().flat_map(|m| m.labels);
+                let mut same = same.filter(|l| l.name == label.name);
+                assert!(same.all(|l| l == label), "{} differs", label.name);
+            }
+        }
+    }
+
+    #[test]
+    fn labels_explain_every_word() {
+        let reclaimers = Reclaimer::ALL.map(Reclaimer::name);
+        let memory = Memory::ALL.map(Memory::name);
+        for (label, words) in [
+            (labels::RECLAIMER, reclaimers.as_slice()),
+            (labels::MEMORY, memory.as_slice()),
+        ] {
+            for word in words {
+                let quoted = format!("`{word}`");
+                assert!(label.meaning.contains(&quoted), "{}: {word}", label.name);
+            }
+        }
+    }
+}
