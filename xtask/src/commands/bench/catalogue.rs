@@ -55,10 +55,10 @@ const COST: Bench = Bench {
     ],
 };
 
-/// The benchmark that needs no guest: `probe-user/benches/faces.rs`.
-pub(super) const FACES: &str = "faces";
+/// The benchmark that needs no guest, in `probe-user/benches/`.
+pub(super) const NATIVE: &str = "faces";
 /// Its description.
-pub(super) const FACES_ABOUT: &str =
+pub(super) const NATIVE_ABOUT: &str =
     "a frame of the dashboard, a sample, a scrape: with few and with many groups";
 
 /// The benchmarks that run in a guest.

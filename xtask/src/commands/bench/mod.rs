@@ -16,7 +16,7 @@ use crate::guest::stream::{Buffer, Lines};
 use crate::guest::{self, files, kernels};
 use crate::host::setup::{self, Purpose};
 use crate::host::{ebpf_build, paths, process, progress, user_build};
-use catalogue::{BENCHES, Bench, FACES, FACES_ABOUT};
+use catalogue::{BENCHES, Bench, NATIVE, NATIVE_ABOUT};
 use report::{figures, report, times};
 
 /// Options of `bench`.
@@ -39,11 +39,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         for bench in BENCHES {
             println!("{:12} {}", bench.name, bench.about);
         }
-        println!("{FACES:12} {FACES_ABOUT}");
+        println!("{NATIVE:12} {NATIVE_ABOUT}");
         return Ok(ExitCode::SUCCESS);
     }
     for name in &args.names {
-        if name != FACES && !BENCHES.iter().any(|b| b.name == name) {
+        if name != NATIVE && !BENCHES.iter().any(|b| b.name == name) {
             bail!("{name} is not a benchmark: `cargo xtask bench --list` lists them");
         }
     }
@@ -56,11 +56,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     purposes.extend(tools.map(|t| Purpose::Tool(*t)));
     setup::ready(&purposes)?;
     ebpf_build::build()?;
-    if args.names.is_empty() || args.names.iter().any(|n| n == FACES) {
-        progress::step(&format!("{FACES}: {FACES_ABOUT}"));
+    if args.names.is_empty() || args.names.iter().any(|n| n == NATIVE) {
+        progress::step(&format!("{NATIVE}: {NATIVE_ABOUT}"));
         let mut command = process::cargo();
         command
-            .args(["bench", "-q", "-p", "pinscope", "--bench", FACES])
+            .args(["bench", "-q", "-p", "pinscope", "--bench", NATIVE])
             .env("PINSCOPE_EBPF_OBJECT", paths::absolute(ebpf_build::OBJECT)?);
         process::noisy(&mut command)?;
     }
