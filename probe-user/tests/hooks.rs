@@ -175,7 +175,7 @@ fn page() -> String {
 }
 
 #[test]
-fn the_page_is_up_to_date() {
+fn docs_hooks_page_is_up_to_date() {
     let path = Path::new(ROOT).join("docs/hooks.md");
     let now = page();
     if std::env::var_os("PINSCOPE_DOCS").is_some() {

@@ -139,7 +139,7 @@ pub fn bytes(n: u64) -> String {
     }
 }
 
-/// The size of so many pages.
+/// The size of a number of pages.
 pub fn pages(n: u64) -> String {
     bytes(n.saturating_mul(PAGE_BYTES))
 }

@@ -28,7 +28,7 @@ impl Default for Style {
     }
 }
 
-/// The look of a piece of text where colour is on.
+/// The style of a piece of text where colour is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ink {
     Plain,

@@ -56,7 +56,7 @@ const COST: Bench = Bench {
 };
 
 /// The benchmark that needs no guest, in `probe-user/benches/`.
-pub(super) const NATIVE: &str = "faces";
+pub(super) const NATIVE: &str = "renderers";
 /// Its description.
 pub(super) const NATIVE_ABOUT: &str =
     "a frame of the dashboard, a sample, a scrape: with few and with many groups";
