@@ -10,7 +10,7 @@ use pinscope::{
     recording::{Frames, Recording},
     render::{
         html,
-        metrics::{Format, ProcessStats, View, encode, families},
+        metrics::{Format, Input, ProcessStats, encode, families},
         text::{Style, report},
     },
     snapshot::Snapshot,
@@ -46,7 +46,7 @@ pub(crate) fn all() -> Vec<(String, String)> {
         "report --format html".to_owned(),
         text_of(&html::page(&capture, &timeline)),
     ));
-    let metrics = families(&View {
+    let metrics = families(&Input {
         snapshot: last,
         cgroups: None,
         programs: &[],
