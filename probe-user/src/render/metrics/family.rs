@@ -149,13 +149,10 @@ pub fn keep_to(families: &mut Vec<Family>, budget: usize) -> u64 {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-    use crate::render::metrics::value::Buckets;
-
-    /// A definition that collects nothing.
-    pub(in super::super) const fn defined(name: &'static str, unit: Unit, kind: Kind) -> Metric {
-        Metric {
+impl Metric {
+    /// Returns a definition that collects nothing.
+    pub(super) const fn bare(name: &'static str, unit: Unit, kind: Kind) -> Self {
+        Self {
             name,
             unit,
             kind,
@@ -167,10 +164,16 @@ pub(super) mod tests {
             collect: |_, _| {},
         }
     }
+}
 
-    static A: Metric = defined("a", Unit::Of("things"), Kind::Counter);
-    static H: Metric = defined("h", Unit::Seconds, Kind::Histogram);
-    static B: Metric = defined("b", Unit::Of("things"), Kind::Gauge);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::metrics::value::Buckets;
+
+    static A: Metric = Metric::bare("a", Unit::Of("things"), Kind::Counter);
+    static H: Metric = Metric::bare("h", Unit::Seconds, Kind::Histogram);
+    static B: Metric = Metric::bare("b", Unit::Of("things"), Kind::Gauge);
 
     #[test]
     fn a_budget_keeps_what_comes_first() {

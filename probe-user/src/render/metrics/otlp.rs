@@ -155,7 +155,7 @@ fn histograms(series: &[Series], (start, now): (u64, u64)) -> Vec<HistogramDataP
 mod tests {
     use super::*;
     use crate::render::metrics::{
-        family::{Label, Metric, tests::defined},
+        family::{Label, Metric},
         value::Buckets,
     };
 
@@ -164,9 +164,9 @@ mod tests {
             name: "x",
             meaning: "",
         }],
-        ..defined("a", Unit::Of("things"), Kind::Counter)
+        ..Metric::bare("a", Unit::Of("things"), Kind::Counter)
     };
-    static TIMES: Metric = defined("t", Unit::Seconds, Kind::Histogram);
+    static TIMES: Metric = Metric::bare("t", Unit::Seconds, Kind::Histogram);
 
     #[test]
     fn every_value_arrives() {
