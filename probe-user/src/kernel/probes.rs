@@ -302,7 +302,7 @@ impl Probes {
 
 fn start_log(ebpf: &mut Ebpf) -> Option<Logger> {
     EbpfLogger::init(ebpf)
-        .inspect_err(|e| tracing::warn!("the probes' own log can't be read: {}", chain(e)))
+        .inspect_err(|e| tracing::warn!("cannot read the log of the probes: {}", chain(e)))
         .ok()
 }
 

@@ -28,7 +28,12 @@ pub(crate) fn all() -> Vec<(String, String)> {
     let frames: Vec<_> = (0..recording.count())
         .map(|i| recording.frame(i).unwrap())
         .collect();
-    let last = &frames.last().unwrap().snapshot;
+    // The recording has the reasons of the version that made it.
+    let mut last = frames.last().unwrap().snapshot.clone();
+    for hook in &mut last.hooks {
+        hook.reason = None;
+    }
+    let last = &last;
     let events: Vec<_> = frames.iter().flat_map(|f| f.events.clone()).collect();
     let window = Window::new(recording.start(), last.elapsed);
     let capture = Capture::between(recording.host(), window, None, last, &events);
