@@ -10,6 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use procfs::MountEntry;
+
 /// The number of directories read in one walk, at most: on a host with more, only the first ones
 /// get names.
 const MAX_DIRECTORIES: usize = 100_000;
@@ -24,9 +26,9 @@ pub struct Cgroups {
 impl Cgroups {
     /// Finds the mount of the v2 hierarchy.
     pub fn new() -> Self {
-        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let mounts = procfs::mounts().unwrap_or_default();
         Self {
-            mount: v2_mount(&mounts),
+            mount: v2_mount(mounts),
             names: HashMap::new(),
         }
     }
@@ -86,26 +88,28 @@ impl Cgroups {
     }
 }
 
-fn v2_mount(mounts: &str) -> Option<PathBuf> {
-    mounts.lines().find_map(|line| {
-        let mut words = line.split(' ');
-        let (_, at, kind) = (words.next()?, words.next()?, words.next()?);
-        (kind == "cgroup2").then(|| PathBuf::from(at))
-    })
+fn v2_mount(mounts: Vec<MountEntry>) -> Option<PathBuf> {
+    let mut mounts = mounts.into_iter();
+    let mount = mounts.find(|mount| mount.fs_vfstype == "cgroup2")?;
+    Some(PathBuf::from(mount.fs_file))
 }
 
 #[cfg(test)]
 mod tests {
+    use procfs::FromBufRead;
+
     use super::*;
 
     #[test]
     fn finds_the_v2_mount() {
+        let read = |text: &str| Vec::<MountEntry>::from_buf_read(text.as_bytes()).unwrap();
         let mounts = "proc /proc proc rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\n";
-        assert_eq!(v2_mount(mounts), Some(PathBuf::from("/sys/fs/cgroup")));
         assert_eq!(
-            v2_mount("cgroup /sys/fs/cgroup/memory cgroup rw 0 0\n"),
-            None
+            v2_mount(read(mounts)),
+            Some(PathBuf::from("/sys/fs/cgroup"))
         );
+        let v1 = "cgroup /sys/fs/cgroup/memory cgroup rw 0 0\n";
+        assert_eq!(v2_mount(read(v1)), None);
     }
 
     #[test]

@@ -36,12 +36,12 @@ pub fn preempts() -> Option<bool> {
         .to_string_lossy()
         .into_owned();
     let mode = fs::read_to_string(MODE).ok();
-    let arguments = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    let arguments = procfs::cmdline().unwrap_or_default();
     decide(&version, mode.as_deref(), &arguments)
 }
 
 /// Decides from `uname -v`, the mode's file, and the kernel's arguments.
-fn decide(version: &str, mode: Option<&str>, arguments: &str) -> Option<bool> {
+fn decide(version: &str, mode: Option<&str>, arguments: &[String]) -> Option<bool> {
     let has = |word: &str| version.split_whitespace().any(|w| w == word);
     if has("PREEMPT_RT") || has("PREEMPT_LAZY") || has("PREEMPT") {
         return Some(true);
@@ -53,11 +53,7 @@ fn decide(version: &str, mode: Option<&str>, arguments: &str) -> Option<bool> {
     let in_effect = mode
         .and_then(|m| m.split_once('(')?.1.split_once(')'))
         .map(|(word, _)| word)
-        .or_else(|| {
-            arguments
-                .split_whitespace()
-                .find_map(|a| a.strip_prefix("preempt="))
-        });
+        .or_else(|| arguments.iter().find_map(|a| a.strip_prefix("preempt=")));
     match in_effect? {
         "none" | "voluntary" => Some(false),
         _ => Some(true),
@@ -70,6 +66,10 @@ mod tests {
 
     #[test]
     fn modes() {
+        let decide = |version: &str, mode: Option<&str>, arguments: &str| {
+            let arguments: Vec<String> = arguments.split(' ').map(str::to_owned).collect();
+            decide(version, mode, &arguments)
+        };
         let dynamic = "#1 SMP PREEMPT_DYNAMIC Debian 6.12.94-1 (2025-01-01)";
         assert_eq!(
             decide("#1 SMP Debian 5.10.223-1 (2024-08-10)", None, ""),

@@ -1,13 +1,14 @@
 //! Balloons: child processes that use up a machine's memory until the kernel reclaims, but stop
 //! short of the OOM killer.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use procfs::{Current, Meminfo};
+
 use super::child::Launcher;
 use super::comm::set_comm;
-use super::counters::meminfo_kib;
 use super::error::{Error, Result, at_file};
 use super::mapping::{Mapping, page_size};
 
@@ -57,12 +58,11 @@ impl Drop for Balloon {
 }
 
 /// Returns the sizes in bytes of what balloons take at once (nearly all available memory) and of
-/// what they take in all, at their pace (part of the swap on top).
-fn size(meminfo: &str) -> Option<(u64, u64)> {
-    let available = meminfo_kib(meminfo, "MemAvailable")?;
-    let swap = meminfo_kib(meminfo, "SwapFree")?;
+/// what they take in all, at their pace (part of the swap on top); `None` with less than 64 MiB of
+/// free swap.
+fn size(available: u64, swap: u64) -> Option<(u64, u64)> {
     // Most of the swap stays free, so that the OOM killer has nothing to do.
-    (swap >= 64 << 10).then_some((available / 20 * 19 * 1024, (available + swap / 4) * 1024))
+    (swap >= 64 << 20).then_some((available / 20 * 19, available + swap / 4))
 }
 
 /// Starts balloons and waits until they have filled the available memory.
@@ -70,8 +70,11 @@ fn size(meminfo: &str) -> Option<(u64, u64)> {
 /// The launcher's program must call [`serve`] when its last argument begins with `balloon:`.
 pub fn inflate(launcher: &Launcher, pace: Pace) -> Result<Vec<Balloon>> {
     let path = "/proc/meminfo";
-    let meminfo = std::fs::read_to_string(path).map_err(at_file("reading", path, "mount /proc"))?;
-    let Some((at_once, bytes)) = size(&meminfo) else {
+    let meminfo = Meminfo::current()
+        .map_err(|e| io::Error::other(e.to_string()))
+        .map_err(at_file("reading", path, "mount /proc"))?;
+    let available = meminfo.mem_available.unwrap_or(0);
+    let Some((at_once, bytes)) = size(available, meminfo.swap_free) else {
         return Err(Error::lacking(
             "less than 64 MiB of swap is free, and without swap reclaim leaves memfd memory alone",
             "add swap (zram will do)",
@@ -161,9 +164,12 @@ mod tests {
 
     #[test]
     fn a_balloon_leaves_most_of_the_swap() {
-        let meminfo = "MemAvailable: 600000 kB\nSwapFree: 400000 kB\n";
-        assert_eq!(size(meminfo), Some((570_000 * 1024, 700_000 * 1024)));
-        assert_eq!(size("MemAvailable: 600000 kB\nSwapFree: 100 kB\n"), None);
+        let (available, swap) = (600_000 * 1024, 400_000 * 1024);
+        assert_eq!(
+            size(available, swap),
+            Some((570_000 * 1024, 700_000 * 1024))
+        );
+        assert_eq!(size(available, 100 * 1024), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use nix::sys::resource::{UsageWho, getrusage};
+use procfs::{Current, Meminfo};
 use serde::{Deserialize, Serialize};
 
 /// The counters of /proc/vmstat that a provocation changes. They cover the whole machine.
@@ -45,9 +46,9 @@ impl SystemCounters {
     /// Reads the counters; those that this kernel lacks are left out.
     #[must_use]
     pub fn take() -> Self {
-        let text = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
+        let vmstat = procfs::vmstat().unwrap_or_default().into_iter();
         let mut snapshot = Self {
-            vmstat: parse_vmstat(&text),
+            vmstat: vmstat.filter_map(chosen).collect(),
             ..Self::default()
         };
         if let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) {
@@ -97,17 +98,11 @@ pub struct CounterChange {
     pub system_seconds: f64,
 }
 
-fn parse_vmstat(text: &str) -> BTreeMap<String, u64> {
-    text.lines()
-        .filter_map(|line| {
-            let (name, value) = line.split_once(' ')?;
-            // 5.10 doesn't count anon and file apart; a prefix matches what either kernel has.
-            COUNTERS
-                .iter()
-                .any(|counter| name.starts_with(counter))
-                .then(|| Some((name.to_owned(), value.trim().parse().ok()?)))?
-        })
-        .collect()
+/// A counter that a provocation changes; `None` for any other.
+fn chosen((name, value): (String, i64)) -> Option<(String, u64)> {
+    // 5.10 doesn't count anon and file apart; a prefix matches what either kernel has.
+    let wanted = COUNTERS.iter().any(|counter| name.starts_with(counter));
+    wanted.then(|| Some((name, u64::try_from(value).ok()?)))?
 }
 
 /// Returns the swap space that this process can still use, in pages: the free swap, as far as its
@@ -115,21 +110,10 @@ fn parse_vmstat(text: &str) -> BTreeMap<String, u64> {
 #[must_use]
 pub fn free_swap_pages() -> u64 {
     let page = super::mapping::page_size() as u64;
-    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let free = meminfo_kib(&meminfo, "SwapFree").unwrap_or(0) * 1024 / page;
+    let free = Meminfo::current().map_or(0, |meminfo| meminfo.swap_free / page);
     super::cgroup::Cgroup::of_self()
         .and_then(|cgroup| cgroup.swap_headroom())
         .map_or(free, |bytes| free.min(bytes / page))
-}
-
-/// Returns the value of one line of /proc/meminfo, in KiB.
-pub(crate) fn meminfo_kib(text: &str, key: &str) -> Option<u64> {
-    text.lines()
-        .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?
-        .split_whitespace()
-        .next()?
-        .parse()
-        .ok()
 }
 
 #[cfg(test)]
@@ -137,21 +121,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn vmstat_is_read_by_prefix() {
-        let parsed = parse_vmstat("nr_free_pages 4\npgactivate 17\npgsteal_kswapd 3\nx\n");
+    fn counters_are_chosen_by_prefix() {
+        let chosen = |name: &str, n| chosen((name.to_owned(), n));
+        assert_eq!(chosen("nr_free_pages", 4), None);
         assert_eq!(
-            parsed.into_iter().collect::<Vec<_>>(),
-            [
-                ("pgactivate".to_owned(), 17),
-                ("pgsteal_kswapd".to_owned(), 3)
-            ]
+            chosen("pgsteal_kswapd", 3),
+            Some(("pgsteal_kswapd".to_owned(), 3))
         );
-    }
-
-    #[test]
-    fn meminfo_lines() {
-        let text = "SwapTotal:       2048 kB\nSwapFree:  1024 kB\n";
-        assert_eq!(meminfo_kib(text, "SwapFree"), Some(1024));
-        assert_eq!(meminfo_kib(text, "Swap"), None);
     }
 }

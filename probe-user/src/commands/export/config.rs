@@ -109,6 +109,10 @@ fn words(command: &Command, key: &str, value: &toml::Value) -> Result<Vec<String
         "{key} cannot be set in the file: use {flag}"
     );
     let kind = Kind::of(arg);
+    ensure!(
+        value.as_str() != Some(""),
+        "{key} is empty: remove the line to use the default"
+    );
     let words = kind.words(value).with_context(|| {
         let found = value.type_str();
         format!("{key}: the value must be {kind}, but its type is {found}")

@@ -3,7 +3,7 @@
 use probe_ebpf::Hook;
 
 use super::{
-    input::Input,
+    input::Page,
     value::{Series, Value},
 };
 
@@ -27,7 +27,7 @@ pub struct Metric {
     /// The option of `pinscope export` without which the metric is absent.
     pub option: Option<&'static str>,
     /// Adds the series. It runs only if all hooks in `needs` are attached.
-    pub collect: fn(&Input<'_>, &mut Family),
+    pub collect: fn(&Page<'_>, &mut Family),
 }
 
 impl Metric {

@@ -1,13 +1,17 @@
 //! Everything that the metrics of one page are computed from.
 
-use std::time::SystemTime;
+use std::{cell::OnceCell, ops::Deref, time::SystemTime};
 
 use crate::{
-    model::{Measured, ranking::Top},
+    model::{
+        Measured,
+        derive::{self, GroupRow},
+        ranking::Top,
+    },
     snapshot::{Event, ProgramRuns, Snapshot},
 };
 
-/// The input of every collector.
+/// The data of one page.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     /// The counts of the kernel side.
@@ -30,6 +34,37 @@ impl Input<'_> {
     /// Returns what the attached hooks measure.
     pub fn measured(&self) -> Measured {
         Measured::new(&self.snapshot.hooks)
+    }
+}
+
+/// The input of every collector: the data of the page, and what several collectors derive from it.
+#[derive(Debug)]
+pub struct Page<'a> {
+    input: &'a Input<'a>,
+    rows: OnceCell<Vec<GroupRow>>,
+}
+
+impl<'a> Page<'a> {
+    /// The page of `input`.
+    pub const fn new(input: &'a Input<'a>) -> Self {
+        Self {
+            input,
+            rows: OnceCell::new(),
+        }
+    }
+
+    /// Returns the groups of reclaim, derived once.
+    pub(crate) fn rows(&self) -> &[GroupRow] {
+        self.rows
+            .get_or_init(|| derive::reclaim_rows(self.measured(), None, self.snapshot))
+    }
+}
+
+impl<'a> Deref for Page<'a> {
+    type Target = Input<'a>;
+
+    fn deref(&self) -> &Input<'a> {
+        self.input
     }
 }
 

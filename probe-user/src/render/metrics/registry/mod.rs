@@ -15,7 +15,7 @@ mod unmaps;
 
 use super::{
     family::{Family, Metric},
-    input::Input,
+    input::{Input, Page},
 };
 
 /// All metrics, those of most worth first: the series budget keeps what comes first.
@@ -43,13 +43,14 @@ pub static METRICS: &[&Metric] = &[
 /// Collects all metrics that have series, in the order of [`METRICS`]. A metric whose hooks are
 /// not attached is absent.
 pub fn families(input: &Input<'_>) -> Vec<Family> {
-    let measured = input.measured();
+    let page = Page::new(input);
+    let measured = page.measured();
     METRICS
         .iter()
         .filter(|metric| metric.needs.iter().all(|hook| measured.by(*hook)))
         .map(|metric| {
             let mut family = Family::new(metric);
-            (metric.collect)(input, &mut family);
+            (metric.collect)(&page, &mut family);
             family
         })
         .filter(|family| !family.series.is_empty())

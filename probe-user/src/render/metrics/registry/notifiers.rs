@@ -5,13 +5,10 @@ use std::collections::BTreeMap;
 use probe_ebpf::{Hook, Verdict};
 
 use super::labels::VERDICT;
-use crate::{
-    model::derive,
-    render::metrics::{
-        buckets,
-        family::{Kind, Label, Metric, Unit},
-        value::Value,
-    },
+use crate::render::metrics::{
+    buckets,
+    family::{Kind, Label, Metric, Unit},
+    value::Value,
 };
 
 pub(super) static CALLS: Metric = Metric {
@@ -31,7 +28,7 @@ pub(super) static CALLS: Metric = Metric {
             .filter(|v| *v != Verdict::Undecided && measured.verdict(*v))
             .map(|v| (v, 0))
             .collect();
-        for (_, counts) in derive::reclaim_rows(measured, None, input.snapshot) {
+        for (_, counts) in input.rows() {
             for verdict in Verdict::ALL {
                 let c = counts[verdict as usize];
                 if c.folios > 0 {

@@ -6,11 +6,11 @@ use probe_ebpf::{Hook, Memory, Reclaimer, Verdict};
 
 use super::labels::{MEMORY, RECLAIMER, VERDICT};
 use crate::{
-    model::{capture::histogram::merged, derive},
+    model::capture::histogram::merged,
     render::metrics::{
         buckets::{self, Of},
         family::{Kind, Metric, Unit},
-        input::Input,
+        input::{Input, Page},
         value::{Example, Value},
     },
     snapshot::Histogram,
@@ -116,7 +116,7 @@ struct Sums {
 type Key = (Word<Reclaimer>, Word<Memory>, Verdict);
 
 /// Sums up the unmaps by reclaimer, memory and verdict.
-fn groups(input: &Input<'_>) -> BTreeMap<Key, Sums> {
+fn groups(input: &Page<'_>) -> BTreeMap<Key, Sums> {
     let measured = input.measured();
     let mut by: BTreeMap<Key, Sums> = BTreeMap::new();
     for verdict in futile(input) {
@@ -128,7 +128,7 @@ fn groups(input: &Input<'_>) -> BTreeMap<Key, Sums> {
             }
         }
     }
-    for (group, counts) in derive::reclaim_rows(measured, None, input.snapshot) {
+    for (group, counts) in input.rows() {
         for verdict in Verdict::ALL {
             let c = counts[verdict as usize];
             if c.folios > 0 {
