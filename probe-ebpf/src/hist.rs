@@ -5,10 +5,12 @@
 //! user space passes them to hdrhistogram, whose own error at 3 significant digits is far
 //! smaller.
 
+use crate::shared::shared;
+
 /// log2 of the number of buckets per power of two.
 const SUB_BITS: u32 = 4;
 /// The largest exponent with its own buckets: values from 2^36 on share the last bucket. In
-/// nanoseconds that is 68 s, which no unmap takes.
+/// nanoseconds that is 68 s.
 const MAX_EXP: u32 = 35;
 /// The number of buckets.
 pub const BUCKETS: usize = ((MAX_EXP - SUB_BITS + 2) << SUB_BITS) as usize;
@@ -78,32 +80,22 @@ pub const fn upper(bucket: usize) -> u64 {
     }
 }
 
-/// One CPU's histogram. Counts only grow, except in the buckets of
-/// [`crate::maps::FolioHists::per_folio`], where one CPU may subtract what another has added:
-/// sum those over the CPUs with wrapping.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-#[cfg_attr(
-    feature = "user",
-    derive(
-        zerocopy::FromBytes,
-        zerocopy::IntoBytes,
-        zerocopy::Immutable,
-        zerocopy::KnownLayout
-    )
-)]
-pub struct Hist {
-    /// The exact sum of all values, in the histogram's unit.
-    pub sum: u64,
-    /// The bitwise complement of the smallest value, so that 0 means "none yet".
-    pub min_inverted: u64,
-    /// The largest value.
-    pub max: u64,
-    /// Counts by [`bucket_of`].
-    pub buckets: [u64; BUCKETS],
+shared! {
+    /// One CPU's histogram. Counts only grow, except in the buckets of
+    /// [`crate::maps::FolioHists::per_folio`], where one CPU may subtract what another has added:
+    /// sum those over the CPUs with wrapping.
+    pub struct Hist {
+        /// The exact sum of all values, in the histogram's unit.
+        pub sum: u64,
+        /// The bitwise complement of the smallest value, so that 0 means "none yet".
+        pub min_inverted: u64,
+        /// The largest value.
+        pub max: u64,
+        /// Counts by [`bucket_of`].
+        pub buckets: [u64; BUCKETS],
+    }
+    size 24 + 8 * BUCKETS
 }
-
-const _: () = assert!(core::mem::size_of::<Hist>() == 24 + 8 * BUCKETS);
 
 #[cfg(test)]
 mod tests {

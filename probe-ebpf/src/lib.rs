@@ -14,6 +14,7 @@ pub mod hist;
 pub mod hooks;
 pub mod layout;
 pub mod maps;
+mod shared;
 pub mod verdict;
 pub mod words;
 

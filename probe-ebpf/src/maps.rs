@@ -14,7 +14,7 @@
 //! | `LOST` | per-CPU array | 0 → [`Lost`] |
 //! | `EVENTS` | ring buffer | [`Event`] |
 
-use crate::{hist::Hist, hooks::Hook, verdict::Verdict};
+use crate::{hist::Hist, hooks::Hook, shared::shared, verdict::Verdict};
 
 /// The number of tasks that can be followed at the same time. A power of two.
 pub const TASK_SLOTS: u32 = 2048;
@@ -32,26 +32,6 @@ pub const INTERVAL_NOTIFIERS: u64 = 1;
 pub const NO_SUBSCRIBER: u64 = 2;
 /// `TASK_COMM_LEN` (include/linux/sched.h).
 pub const COMM_LEN: usize = 16;
-
-macro_rules! shared {
-    ($(#[$meta:meta])* pub struct $name:ident { $($body:tt)* } size $size:expr) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug)]
-        #[repr(C)]
-        #[cfg_attr(
-            feature = "user",
-            derive(
-                zerocopy::FromBytes,
-                zerocopy::IntoBytes,
-                zerocopy::Immutable,
-                zerocopy::KnownLayout
-            )
-        )]
-        pub struct $name { $($body)* }
-        const _: () = assert!(core::mem::size_of::<$name>() == $size);
-        const _: () = assert!(core::mem::align_of::<$name>() == 8);
-    };
-}
 
 shared! {
     /// A process that lost mappings. The address of an mm may be reused after it is gone; the
