@@ -3,8 +3,8 @@
 //! An fentry program may be preempted where the kernel is. While it is, the kernel skips the
 //! program for every other task on that CPU (`__bpf_prog_enter_recur`, kernel/bpf/trampoline.c,
 //! from 5.12 on) and only counts the miss. Measured on 7.2, which preempts lazily: 927 missed
-//! calls in a minute of direct reclaim. kprobe programs run with preemption off and miss none.
-//! So `auto` uses fentry only where kernel code isn't preempted.
+//! calls in a minute of direct reclaim. kprobe programs run with preemption off, so this does not
+//! happen to them, and `auto` uses fentry only where kernel code isn't preempted.
 
 use std::{ffi::OsStr, fs, thread};
 
