@@ -92,6 +92,10 @@ impl Counts {
 /// Counts by verdict, indexed by the verdict's number.
 pub type ByVerdict = [Counts; Verdict::COUNT];
 
+/// Counts by the word of a verdict that this version does not know: a recording of a newer version
+/// has them, a running kernel never.
+pub type NewerVerdicts = BTreeMap<String, Counts>;
+
 /// What one process lost to futile unmaps: every mapping, including those of folios that count
 /// under another process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -275,6 +279,8 @@ pub struct Snapshot {
     pub elapsed: f64,
     /// The partition of all unmaps; each group once.
     pub groups: Vec<(Group, ByVerdict)>,
+    /// Counts of the same groups under verdicts of a newer version.
+    pub newer: Vec<(Group, NewerVerdicts)>,
     /// Mappings removed by futile unmaps; `None` where no hook shows whose they were.
     pub victims: Option<Vec<(Process, Lost)>>,
     /// MMU notifier subscribers; `None` where the notifier is not hooked.

@@ -350,6 +350,59 @@ fn nonsense_in_a_sound_block_is_an_error_in_words() {
     }
 }
 
+/// A recording of a newer version: its words come out as they went in, and its counts count.
+#[test]
+fn words_of_a_newer_version_survive() {
+    let _alone = alone();
+    let temporary = Temporary::new();
+    let bytes = recorded(&temporary.file("a.pscope"), &samples()[2..3]);
+    let first = boundaries(&bytes)[1];
+    let counts = |folios: u64| {
+        serde_json::json!({ "folios": folios, "pages": folios, "notifier_calls": 1,
+            "notifier_ns": 5, "unmap_ns": 7 })
+    };
+    let empty = serde_json::json!({ "sum": 0, "min": null, "max": null, "buckets": [] });
+    let hook = |name: &str| {
+        serde_json::json!({ "name": name, "symbol": name, "attach": "fentry", "state": "active",
+            "reason": null, "hits": 1, "missed": 0 })
+    };
+    let group = |road: &str, by_verdict: serde_json::Value| {
+        serde_json::json!({ "road": road, "reclaimer": "compaction", "memory": "device_private",
+            "order": 0, "victim": null, "by_verdict": by_verdict })
+    };
+    let reclaim = group(
+        "reclaim",
+        serde_json::json!({ "requeued": counts(3), "freed": counts(2) }),
+    );
+    let other = group("promotion", serde_json::json!({ "freed": counts(50) }));
+    let frame = serde_json::json!({
+        "elapsed": 1, "groups": [reclaim, other], "victims": [], "subscribers": [],
+        "unmap_ns": { "requeued": empty }, "notifier_ns": {}, "excess": empty,
+        "per_folio": empty,
+        "hooks": [hook("shrink_list"), hook("reclaim_pages"), hook("try_to_unmap"),
+            hook("notifier_start")],
+    });
+    let mut file = bytes[..first].to_vec();
+    file.extend(block::make(Kind::Frame, 1.0, frame.to_string().as_bytes()).unwrap());
+    let recording = Recording::from_bytes(file).unwrap();
+    let last = recording.frame(0).unwrap().snapshot;
+    let window = Window::new(recording.start(), last.elapsed);
+    let capture = Capture::between(recording.host(), window, None, &last, &[]);
+    let json = serde_json::to_value(&capture).unwrap();
+    assert_eq!(json["unmaps"]["total"], 5, "only reclaim's unmaps");
+    assert_eq!(json["unmaps"]["by_verdict"]["requeued"]["folios"], 3);
+    assert_eq!(json["notifier"]["calls"], 2);
+    let groups = json["groups"].as_array().unwrap();
+    let of = |road: Option<&str>| {
+        let mut all = groups.iter();
+        all.find(|g| g["road"].as_str() == road).unwrap()
+    };
+    assert_eq!(of(None)["reclaimer"], "compaction");
+    assert_eq!(of(None)["memory"], "device_private");
+    assert_eq!(of(None)["by_verdict"]["requeued"]["folios"], 3);
+    assert_eq!(of(Some("promotion"))["by_verdict"]["freed"]["folios"], 50);
+}
+
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/v1.pscope");
 
 /// A file written by the first version must open for ever. Its report is a snapshot test.

@@ -238,6 +238,7 @@ impl Probes {
         Ok(Snapshot {
             elapsed: self.attached.elapsed().as_secs_f64(),
             groups,
+            newer: Vec::new(),
             victims,
             subscribers,
             unmap_ns,

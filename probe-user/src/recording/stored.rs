@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::Frame;
 use crate::{
     snapshot::{
-        Counts, Event, Group, Histogram, HookStatus, Lost, LostCounts, Process, SelfCost, Snapshot,
-        Subscriber,
+        Counts, Event, Group, Histogram, HookStatus, Lost, LostCounts, NewerVerdicts, Process,
+        SelfCost, Snapshot, Subscriber,
     },
     words::{Vocabulary, Word},
 };
@@ -100,17 +100,11 @@ fn by_verdict(all: &BTreeMap<Verdict, Histogram>) -> BTreeMap<String, StoredHist
         .collect()
 }
 
-fn read_by_verdict(
-    all: &BTreeMap<String, StoredHistogram>,
-) -> Result<BTreeMap<Verdict, Histogram>, String> {
+/// The histograms of verdicts that this version knows; it shows no others.
+fn read_by_verdict(all: &BTreeMap<String, StoredHistogram>) -> BTreeMap<Verdict, Histogram> {
     all.iter()
-        .map(|(word, h)| Ok((verdict(word)?, h.read())))
+        .filter_map(|(word, h)| Some((Verdict::find(word)?, h.read())))
         .collect()
-}
-
-fn verdict(word: &str) -> Result<Verdict, String> {
-    Verdict::find(word)
-        .ok_or_else(|| format!("it has the verdict {word:?}, which this version of pinscope does not know: read it with a newer one"))
 }
 
 /// The road of recordings from versions that hooked reclaim alone.
@@ -167,10 +161,15 @@ pub(super) fn read(bytes: &[u8]) -> Result<Frame, String> {
         return Err("it claims more groups than the kernel side can have".into());
     }
     let mut groups = Vec::with_capacity(s.groups.len());
+    let mut newer = Vec::new();
     for g in s.groups {
         let mut counts = [Counts::default(); Verdict::COUNT];
-        for (word, c) in &g.by_verdict {
-            counts[verdict(word)? as usize].add(c);
+        let mut unknown = NewerVerdicts::new();
+        for (word, c) in g.by_verdict {
+            match Verdict::find(&word) {
+                Some(verdict) => counts[verdict as usize] = c,
+                None => _ = unknown.insert(word, c),
+            }
         }
         let group = Group {
             road: g.road,
@@ -179,15 +178,19 @@ pub(super) fn read(bytes: &[u8]) -> Result<Frame, String> {
             order: g.order,
             victim: g.victim,
         };
+        if !unknown.is_empty() {
+            newer.push((group.clone(), unknown));
+        }
         groups.push((group, counts));
     }
     let snapshot = Snapshot {
         elapsed: s.elapsed,
         groups,
+        newer,
         victims: s.victims,
         subscribers: s.subscribers,
-        unmap_ns: read_by_verdict(&s.unmap_ns)?,
-        notifier_ns: s.notifier_ns.as_ref().map(read_by_verdict).transpose()?,
+        unmap_ns: read_by_verdict(&s.unmap_ns),
+        notifier_ns: s.notifier_ns.as_ref().map(read_by_verdict),
         excess: s.excess.read(),
         per_folio: s.per_folio.read(),
         hooks: s.hooks,

@@ -185,6 +185,7 @@ pub(crate) fn nothing() -> Snapshot {
     Snapshot {
         elapsed: SECONDS,
         groups: Vec::new(),
+        newer: Vec::new(),
         victims: Some(Vec::new()),
         subscribers: Some(Vec::new()),
         unmap_ns: BTreeMap::new(),

@@ -122,6 +122,7 @@ prop_compose! {
     fn snapshot()(
         elapsed in prop_oneof![0.0..1e5, any::<f64>()],
         groups in prop::collection::vec(group(), 0..8),
+        newer in prop::collection::vec((group(), 0u8..3, counts()), 0..3),
         victims in prop::option::of(prop::collection::vec((process(), number(), number()), 0..20)),
         subscribers in prop::option::of(prop::collection::vec((name(), number(), number(), number()), 0..4)),
         (unmap_ns, notifier_ns) in (by_verdict(), prop::option::of(by_verdict())),
@@ -146,6 +147,10 @@ prop_compose! {
         Snapshot {
             elapsed,
             groups,
+            newer: newer
+                .into_iter()
+                .map(|((group, _), word, c)| (group, [(format!("newer {word}"), c)].into()))
+                .collect(),
             victims: victims.map(|v| v.into_iter()
                 .map(|(p, mappings, pages)| (p, Lost { mappings, pages })).collect()),
             subscribers: subscribers.map(|s| s.into_iter()
@@ -183,9 +188,10 @@ prop_compose! {
 /// The sum of all verdicts that have a number.
 fn sum(capture: &Capture) -> u64 {
     let by_verdict = &capture.unmaps.by_verdict;
-    by_verdict
-        .iter()
-        .fold(0, |n, (_, t)| n.saturating_add(t.map_or(0, |t| t.folios)))
+    let known = by_verdict.iter().map(|(_, t)| t);
+    known
+        .chain(by_verdict.newer().map(|(_, t)| t))
+        .fold(0, |n, t| n.saturating_add(t.map_or(0, |t| t.folios)))
 }
 
 fn null(v: &serde_json::Value) -> bool {

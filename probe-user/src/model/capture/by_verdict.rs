@@ -11,7 +11,7 @@ use crate::words::Word;
 /// A value for each verdict that has one, in the verdicts' order.
 ///
 /// Verdicts of a newer version are kept under their words, so that writing a capture again
-/// loses nothing; only [`ByVerdict::total`] looks at them.
+/// loses nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ByVerdict<T>(BTreeMap<Word<Verdict>, T>);
 
@@ -22,13 +22,21 @@ impl<T> ByVerdict<T> {
     }
 
     /// Sets the value for `verdict`.
-    pub fn set(&mut self, verdict: Verdict, value: T) {
+    pub fn set<V: Into<Word<Verdict>>>(&mut self, verdict: V, value: T) {
         self.0.insert(verdict.into(), value);
     }
 
     /// Those that this version knows, in order.
     pub fn iter(&self) -> impl Iterator<Item = (Verdict, &T)> {
         self.0.iter().filter_map(|(v, t)| Some((v.known()?, t)))
+    }
+
+    /// Those of a newer version, with their words.
+    pub fn newer(&self) -> impl Iterator<Item = (&str, &T)> {
+        self.0
+            .iter()
+            .filter(|(v, _)| v.known().is_none())
+            .map(|(v, t)| (v.as_str(), t))
     }
 }
 

@@ -1,8 +1,13 @@
 //! Derives a capture: the difference of two snapshots.
 
+mod rows;
+
 use std::collections::BTreeMap;
 
-use probe_ebpf::{Hook, Memory, Reclaimer, Road, Verdict};
+use probe_ebpf::{Hook, Verdict};
+
+pub(crate) use self::rows::{GroupRow, reclaim_rows, rows};
+use self::rows::{add, newer, process_key, tallies, total};
 
 use super::{
     capture::{
@@ -74,123 +79,32 @@ impl Capture {
     }
 }
 
-/// The identity of a process in two snapshots: its cgroup's path may change, the id does not.
-type ProcessKey<'a> = (u32, &'a str, u64);
-
-type GroupKey<'a> = (
-    &'a Word<Road>,
-    &'a Word<Reclaimer>,
-    &'a Word<Memory>,
-    u8,
-    Option<ProcessKey<'a>>,
-);
-
-fn process_key(p: &snapshot::Process) -> ProcessKey<'_> {
-    (p.pid, &p.comm, p.cgroup_id)
-}
-
-fn group_key(g: &snapshot::Group) -> GroupKey<'_> {
-    let victim = g.victim.as_ref().map(process_key);
-    (&g.road, &g.reclaimer, &g.memory, g.order, victim)
-}
-
-/// A group of the window, and its counts.
-pub(crate) type GroupRow = (GroupName, snapshot::ByVerdict);
-
-/// The name of a group, as far as the hooks show it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct GroupName {
-    pub(crate) road: Word<Road>,
-    pub(crate) reclaimer: Word<Reclaimer>,
-    pub(crate) memory: Word<Memory>,
-    pub(crate) order: u8,
-    pub(crate) victim: Option<Who>,
-}
-
-/// The groups of the window: the difference, where unknown replaces what the hooks cannot show.
-pub(crate) fn rows(measured: Measured, first: Option<&Snapshot>, last: &Snapshot) -> Vec<GroupRow> {
-    let before: BTreeMap<_, _> = first
-        .iter()
-        .flat_map(|s| &s.groups)
-        .map(|(g, counts)| (group_key(g), counts))
-        .collect();
-    let mut rows: BTreeMap<_, snapshot::ByVerdict> = BTreeMap::new();
-    for (g, counts) in &last.groups {
-        let earlier = before.get(&group_key(g));
-        let victim = g
-            .victim
-            .as_ref()
-            .filter(|_| measured.by(Hook::UnmapOne))
-            .map(Who::from);
-        let row = rows
-            .entry(GroupName {
-                road: g.road.clone(),
-                reclaimer: match g.reclaimer.known() {
-                    Some(said) => measured.reclaimer(said).into(),
-                    None => g.reclaimer.clone(),
-                },
-                memory: g.memory.clone(),
-                order: g.order,
-                victim,
-            })
-            .or_default();
-        for verdict in Verdict::ALL {
-            let i = verdict as usize;
-            let now = earlier.map_or(counts[i], |e| counts[i].since(&e[i]));
-            add(&mut row[measured.attribute(verdict) as usize], &now);
-        }
-    }
-    rows.retain(|_, counts| counts.iter().any(|c| c.folios > 0));
-    rows.into_iter().collect()
-}
-
-/// The rows of reclaim alone, which partition all its unmaps.
-pub(crate) fn reclaim_rows(
-    measured: Measured,
-    first: Option<&Snapshot>,
-    last: &Snapshot,
-) -> Vec<GroupRow> {
-    let mut rows = rows(measured, first, last);
-    rows.retain(|(name, _)| name.road == Road::Reclaim);
-    rows
-}
-
-/// [`Counts::add`] that saturates, whatever a file says.
-fn add(to: &mut Counts, from: &Counts) {
-    to.folios = to.folios.saturating_add(from.folios);
-    to.pages = to.pages.saturating_add(from.pages);
-    to.notifier_calls = to.notifier_calls.saturating_add(from.notifier_calls);
-    to.notifier_ns = to.notifier_ns.saturating_add(from.notifier_ns);
-    to.unmap_ns = to.unmap_ns.saturating_add(from.unmap_ns);
-}
-
-/// All rows of reclaim with one verdict.
-pub(crate) fn total(rows: &[GroupRow], verdict: Verdict) -> Counts {
-    let mut sum = Counts::default();
-    for (_, counts) in rows.iter().filter(|(name, _)| name.road == Road::Reclaim) {
-        add(&mut sum, &counts[verdict as usize]);
-    }
-    sum
-}
-
 /// The totals of all rows, by verdict and overall.
 pub(crate) fn unmaps(measured: Measured, rows: &[GroupRow]) -> Unmaps {
     let mut all = Tally::default();
+    let known = measured.by(Hook::Unmap);
     let mut by_verdict = ByVerdict::default();
-    for verdict in Verdict::ALL {
-        let c = total(rows, verdict);
+    let mut count = |c: &Counts| {
         all.folios = all.folios.saturating_add(c.folios);
         all.pages = all.pages.saturating_add(c.pages);
-        let value = measured.verdict(verdict).then_some(VerdictTotal {
+        VerdictTotal {
             folios: c.folios,
             pages: c.pages,
             notifier_calls: measured.by(Hook::NotifierStart).then_some(c.notifier_calls),
-        });
+        }
+    };
+    for (word, c) in newer(rows) {
+        let counted = count(&c);
+        by_verdict.set(Word::Newer(word), known.then_some(counted));
+    }
+    for verdict in Verdict::ALL {
+        let c = total(rows, verdict);
+        let counted = count(&c);
+        let value = measured.verdict(verdict).then_some(counted);
         if verdict != Verdict::Undecided || (value.is_some() && c.folios > 0) {
             by_verdict.set(verdict, value);
         }
     }
-    let known = measured.by(Hook::Unmap);
     Unmaps {
         total: known.then_some(all.folios),
         pages: known.then_some(all.pages),
@@ -212,6 +126,9 @@ pub(crate) fn notifier(measured: Measured, rows: &[GroupRow]) -> Notifier {
             add(&mut futile, &c);
         }
     }
+    for c in newer(rows).values() {
+        add(&mut all, c);
+    }
     Notifier {
         calls: Some(all.notifier_calls),
         in_futile: Some(futile.notifier_calls),
@@ -222,29 +139,15 @@ pub(crate) fn notifier(measured: Measured, rows: &[GroupRow]) -> Notifier {
 fn groups(measured: Measured, rows: &[GroupRow]) -> Vec<Group> {
     let mut groups: Vec<Group> = rows
         .iter()
-        .map(|(name, counts)| Group {
-            road: name.road.clone(),
-            reclaimer: name.reclaimer.clone(),
-            memory: name.memory.clone(),
-            order: name.order,
-            victim: name.victim.clone(),
-            by_verdict: Verdict::ALL
-                .into_iter()
-                .map(|v| (v, counts[v as usize]))
-                .filter(|(_, c)| c.folios > 0)
-                .map(|(v, c)| {
-                    (
-                        v,
-                        Tally {
-                            folios: c.folios,
-                            pages: c.pages,
-                        },
-                    )
-                })
-                .collect(),
+        .map(|row| Group {
+            road: row.name.road.clone(),
+            reclaimer: row.name.reclaimer.clone(),
+            memory: row.name.memory.clone(),
+            order: row.name.order,
+            victim: row.name.victim.clone(),
+            by_verdict: tallies(row),
             notifier_calls: measured.by(Hook::NotifierStart).then(|| {
-                counts
-                    .iter()
+                row.all()
                     .fold(0, |n: u64, c| n.saturating_add(c.notifier_calls))
             }),
         })

@@ -3,7 +3,10 @@
 use probe_ebpf::Verdict;
 
 use super::{emphasis::Emphasis, share::Share};
-use crate::model::capture::{Capture, VerdictTotal};
+use crate::{
+    model::capture::{Capture, VerdictTotal},
+    words::Word,
+};
 
 /// The order of the rows, futile verdicts first, and what each verdict means in a few words.
 const ORDER: [(Verdict, &str); 8] = [
@@ -18,10 +21,10 @@ const ORDER: [(Verdict, &str); 8] = [
 ];
 
 /// All unmaps of one verdict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerdictRow {
     /// The verdict.
-    pub verdict: Verdict,
+    pub verdict: Word<Verdict>,
     /// What it means, in a few words.
     pub meaning: &'static str,
     /// Its folios, pages and notifier calls; `None`: not measured.
@@ -32,7 +35,15 @@ pub struct VerdictRow {
     pub emphasis: Emphasis,
 }
 
-/// The verdicts that this capture gives, futile ones first. Empty where unmaps are not measured.
+impl VerdictRow {
+    /// Whether the unmaps were futile.
+    pub fn is_futile(&self) -> bool {
+        self.verdict.known().is_some_and(Verdict::is_futile)
+    }
+}
+
+/// The verdicts that this capture gives, futile ones first, those of a newer version last. Empty
+/// where unmaps are not measured.
 ///
 /// A verdict whose key is missing has no row, nor has `migrated` where it is not measured: the
 /// capture's `not_measured` explains that.
@@ -41,6 +52,20 @@ pub fn verdicts(capture: &Capture) -> Vec<VerdictRow> {
         return Vec::new();
     };
     let guess = capture.accuracy.maybe_pinned_folios > 0;
+    let newer = capture.unmaps.by_verdict.newer().map(|(word, total)| {
+        let occurs = total.is_some_and(|t| t.folios > 0);
+        VerdictRow {
+            verdict: Word::Newer(word.to_owned()),
+            meaning: "of a newer version",
+            total: *total,
+            share: total.map(|t| Share::of(t.folios, all)),
+            emphasis: if occurs {
+                Emphasis::Plain
+            } else {
+                Emphasis::Absent
+            },
+        }
+    });
     ORDER
         .into_iter()
         .filter_map(|(verdict, meaning)| {
@@ -49,7 +74,7 @@ pub fn verdicts(capture: &Capture) -> Vec<VerdictRow> {
                 return None;
             }
             Some(VerdictRow {
-                verdict,
+                verdict: verdict.into(),
                 meaning: match verdict {
                     Verdict::FutilePinned if guess => "probably pinned",
                     _ => meaning,
@@ -59,6 +84,7 @@ pub fn verdicts(capture: &Capture) -> Vec<VerdictRow> {
                 emphasis: emphasis(verdict, total),
             })
         })
+        .chain(newer)
         .collect()
 }
 

@@ -67,11 +67,11 @@ pub(super) fn verdicts(capture: &Capture) -> Markup {
                 tbody {
                     @for row in tables::verdicts::verdicts(capture) {
                         tr {
-                            td.mono { span class=(class(row.emphasis)) { (row.verdict.name()) } }
+                            td.mono { span class=(class(row.emphasis)) { (row.verdict.as_str()) } }
                             td.n { (number(row.total.map(|t| t.folios))) }
                             td.n { (share(row.share)) }
                             td { @if let Some(share) = row.share {
-                                (chart::share(share, row.verdict.is_futile()))
+                                (chart::share(share, row.is_futile()))
                             } }
                             td.n { (number(row.total.map(|t| t.pages))) }
                             td.n { (size(row.total.map(|t| t.pages))) }

@@ -47,7 +47,7 @@ pub(super) fn verdicts(page: &mut Page, capture: &Capture) {
         .iter()
         .map(|row| {
             vec![
-                Span::new(ink(row.emphasis), row.verdict.name()),
+                Span::new(ink(row.emphasis), row.verdict.as_str()),
                 number(row.total.map(|t| t.folios)),
                 share(row.share),
                 number(row.total.map(|t| t.pages)),

@@ -27,9 +27,9 @@ fn table(m: &Material) -> Table {
     let rows = verdicts(m.capture).into_iter().map(|row| {
         let total = row.total;
         Row {
-            key: row.verdict.name().into(),
+            key: row.verdict.as_str().into(),
             cells: vec![
-                Cell::text(row.verdict.name()).ink(ink(row.emphasis)),
+                Cell::text(row.verdict.as_str()).ink(ink(row.emphasis)),
                 m.scale.count(total.map(|t| t.folios)),
                 share(row.share),
                 m.scale.count(total.map(|t| t.pages)),

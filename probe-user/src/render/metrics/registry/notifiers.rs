@@ -28,9 +28,9 @@ pub(super) static CALLS: Metric = Metric {
             .filter(|v| *v != Verdict::Undecided && measured.verdict(*v))
             .map(|v| (v, 0))
             .collect();
-        for (_, counts) in input.rows() {
+        for row in input.rows() {
             for verdict in Verdict::ALL {
-                let c = counts[verdict as usize];
+                let c = row.counts[verdict as usize];
                 if c.folios > 0 {
                     let sum = by.entry(verdict).or_default();
                     *sum = sum.saturating_add(c.notifier_calls);

@@ -128,7 +128,8 @@ fn groups(input: &Page<'_>) -> BTreeMap<Key, Sums> {
             }
         }
     }
-    for (group, counts) in input.rows() {
+    for row in input.rows() {
+        let (group, counts) = (&row.name, &row.counts);
         for verdict in Verdict::ALL {
             let c = counts[verdict as usize];
             if c.folios > 0 {
