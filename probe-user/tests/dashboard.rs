@@ -18,6 +18,7 @@ use pinscope::{
         keys::{Command, When},
     },
 };
+use probe_ebpf::Verdict;
 use proptest::prelude::*;
 use ratatui::{Terminal, backend::TestBackend, buffer::Buffer};
 
@@ -432,4 +433,23 @@ fn every_command_is_bound() {
         assert!(bindings.iter().any(|b| b.command == c), "{c:?}");
     }
     assert!(bindings.iter().any(|b| b.when == When::Replay));
+}
+
+/// The head shows the share that every table shows: never "all" of what is not all.
+#[test]
+fn the_head_never_rounds_a_share_to_all() {
+    let mut last = fixtures::busy();
+    last.groups.truncate(1);
+    last.groups[0].1 = Default::default();
+    last.groups[0].1[Verdict::FutilePinned as usize].folios = 9_997;
+    last.groups[0].1[Verdict::Freed as usize].folios = 3;
+    let mut dashboard = empty(PLAIN, live());
+    dashboard.feed(Frame {
+        snapshot: last,
+        events: Vec::new(),
+    });
+    let screen = screen(&mut dashboard, 120, 40);
+    let head: Vec<&str> = screen.lines().take(3).collect();
+    assert!(head.join("\n").contains("(>99 %)"), "{screen}");
+    assert!(!screen.contains("100 %"), "{screen}");
 }

@@ -11,7 +11,7 @@ use ratatui::{
 use unicode_width::UnicodeWidthStr;
 
 use crate::{
-    model::{Severity, history::Point, wording},
+    model::{Severity, history::Point, tables::Share, wording},
     snapshot::HookState,
     tui::{
         state::{Dashboard, Feed},
@@ -107,10 +107,10 @@ impl Dashboard {
         let calls = series(&|p| rates(p)?.notifier_calls);
         let time = self.futile_time();
         let last = |s: &[Option<f64>]| s.last().copied().flatten();
-        let share = match (last(&futile), last(&unmaps)) {
-            (Some(f), Some(u)) if u > 0.0 => format!(" ({:.0} %)", f / u * 100.0),
-            _ => String::new(),
-        };
+        let latest = self.latest.as_ref().map(|c| &c.unmaps);
+        let share = latest
+            .and_then(|u| Some(Share::of(u.futile()?, u.total.filter(|n| *n > 0)?)))
+            .map_or_else(String::new, |share| format!(" ({share})"));
         let number = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), rate);
         let bad = last(&futile).is_some_and(|f| f > 0.0);
         let boxes = [
