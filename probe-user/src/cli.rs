@@ -265,7 +265,7 @@ pub struct Diff {
     pub output: Option<PathBuf>,
 }
 
-/// `pinscope export`. Each option gets its variable from [`environment`], and its key in the
+/// `pinscope export`. Each option gets its variable from `environment`, and its key in the
 /// configuration file where [`may_be_in_file`] allows it.
 #[derive(Args, Debug)]
 #[command(mut_args = environment)]

@@ -5,7 +5,6 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
@@ -13,7 +12,7 @@ use std::{
 
 use assert_cmd::Command;
 use pinscope::{
-    model::ranking::{Folios, Top},
+    model::ranking::{Top, by_cgroup},
     recording::{Frames, Recording},
     render::metrics::{Format, Input, ProcessStats, encode, families},
     snapshot::Snapshot,
@@ -85,19 +84,6 @@ fn captures_survive_a_round_trip() {
     }
     // Without a word of a newer version not even the order of keys changes.
     assert_eq!(json_of(&file), text);
-}
-
-/// Sums up folios by cgroup and verdict, as `pinscope export --cgroups` does.
-fn by_cgroup(snapshot: &Snapshot) -> BTreeMap<Option<String>, Folios> {
-    let mut by: BTreeMap<Option<String>, Folios> = BTreeMap::new();
-    for (group, counts) in &snapshot.groups {
-        let name = group.victim.as_ref().and_then(|v| v.cgroup.clone());
-        let sums = by.entry(name).or_default();
-        for (sum, c) in sums.iter_mut().zip(counts) {
-            *sum += c.folios;
-        }
-    }
-    by
 }
 
 /// The page in Prometheus text, without help and without what differs between builds and runs.

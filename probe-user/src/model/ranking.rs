@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use probe_ebpf::Verdict;
+use probe_ebpf::{Road, Verdict};
+
+use crate::snapshot::Snapshot;
 
 /// The name of all cgroups without a place of their own.
 pub const OTHER: &str = "other";
@@ -17,6 +19,23 @@ const MUCH_MORE: u64 = 2;
 
 /// Folios by verdict, indexed by the verdict's number.
 pub type Folios = [u64; Verdict::COUNT];
+
+/// The folios that reclaim unmapped, by cgroup and verdict; `None`: the cgroup has no name.
+///
+/// A cgroup known by its number alone has no name: a series named by the number would stay for ever.
+pub fn by_cgroup(snapshot: &Snapshot) -> BTreeMap<Option<String>, Folios> {
+    let mut by: BTreeMap<_, Folios> = BTreeMap::new();
+    let groups = snapshot.groups.iter();
+    for (group, counts) in groups.filter(|(group, _)| group.road == Road::Reclaim) {
+        let name = group.victim.as_ref().and_then(|v| v.cgroup.clone());
+        let name = name.filter(|n| !n.starts_with("id:"));
+        let sums = by.entry(name).or_default();
+        for (sum, c) in sums.iter_mut().zip(counts) {
+            *sum = sum.saturating_add(c.folios);
+        }
+    }
+    by
+}
 
 /// The cgroups with a place, and the counts of all others.
 #[derive(Clone, Debug, Default)]

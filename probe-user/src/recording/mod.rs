@@ -1,7 +1,7 @@
 //! Recordings (`.pscope`): snapshots and events in a file, to be read again without privileges.
 //!
 //! A recording is a sequence of [`block`]s. Each is compressed and checked separately, so a file
-//! that was cut off still opens up to its last whole block. [`stored`] keeps names and not this
+//! that was cut off still opens up to its last whole block. `stored` keeps names and not this
 //! version's numbers in the blocks, so that newer versions can read old files.
 
 pub mod block;

@@ -12,13 +12,13 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`state`] | what the dashboard holds, and how it takes in samples |
-//! | [`input`] | what each key changes |
-//! | [`keys`], [`keymap`] | the keys, and the list of those that a dashboard has |
-//! | [`views`] | the registry of views; one file a view |
-//! | [`table`], [`charts`] | tables and charts as lines of text |
-//! | [`draw`] | where everything goes on the screen |
-//! | [`theme`], [`width`] | colours and marks; text cut to columns |
+//! | `state` | what the dashboard holds, and how it takes in samples |
+//! | `input` | what each key changes |
+//! | `keys`, `keymap` | the keys, and the list of those that a dashboard has |
+//! | `views` | the registry of views; one file a view |
+//! | `table`, `charts` | tables and charts as lines of text |
+//! | `draw` | where everything goes on the screen |
+//! | `theme`, `width` | colours and marks; text cut to columns |
 
 mod charts;
 mod draw;

@@ -56,7 +56,7 @@ pub(crate) fn check(capture: &Capture, json: &Value, may_miss: Missed, check: &m
                     folios: a.folios + b.folios,
                     pages: a.pages + b.pages,
                 });
-            let total = unmaps.by_verdict.get(verdict).copied().flatten();
+            let total = unmaps.by_verdict.total_of(verdict);
             let total = total.map_or(Tally::default(), |t| Tally {
                 folios: t.folios,
                 pages: t.pages,
@@ -111,7 +111,7 @@ pub(crate) fn check(capture: &Capture, json: &Value, may_miss: Missed, check: &m
 fn notifier(capture: &Capture, check: &mut Check) {
     let notifier = &capture.notifier;
     let of = |verdict: Verdict| {
-        let total = capture.unmaps.by_verdict.get(verdict).copied().flatten();
+        let total = capture.unmaps.by_verdict.total_of(verdict);
         total.and_then(|t| t.notifier_calls).unwrap_or(0)
     };
     let groups = capture.groups.iter().flatten();

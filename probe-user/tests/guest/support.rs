@@ -325,13 +325,7 @@ pub(crate) fn is_victim(group: &Group, pid: u32) -> bool {
 
 /// Returns the folios of one verdict in the whole capture; `None` if it isn't measured.
 pub(crate) fn total(capture: &Capture, verdict: Verdict) -> Option<u64> {
-    capture
-        .unmaps
-        .by_verdict
-        .get(verdict)
-        .copied()
-        .flatten()
-        .map(|t| t.folios)
+    capture.unmaps.folios(verdict)
 }
 
 pub(crate) fn futile(capture: &Capture) -> u64 {

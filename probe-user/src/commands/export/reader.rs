@@ -2,7 +2,6 @@
 //! clients scrape, and all of them get the newest scrape.
 
 use std::{
-    collections::BTreeMap,
     io,
     sync::{
         Arc, OnceLock,
@@ -13,13 +12,12 @@ use std::{
 };
 
 use axum::body::Bytes;
-use probe_ebpf::Verdict;
 use tokio::sync::oneshot;
 
 use crate::{
     cli::Export,
     kernel::probes::Probes,
-    model::ranking::Top,
+    model::ranking::{Top, by_cgroup},
     recording::{Frames, Recording},
     render::metrics::{Family, Format, Input, ProcessStats, encode, families, family::keep_to},
     snapshot::{Event, HookStatus, ProgramRuns, Snapshot},
@@ -241,21 +239,6 @@ impl Reader {
         self.last = Some((Instant::now(), Arc::clone(&scrape)));
         Ok(scrape)
     }
-}
-
-/// Returns the folios by cgroup and verdict. A cgroup without a name counts as unknown, because a
-/// series named by its number would stay for ever.
-fn by_cgroup(snapshot: &Snapshot) -> BTreeMap<Option<String>, [u64; Verdict::COUNT]> {
-    let mut by: BTreeMap<_, [u64; Verdict::COUNT]> = BTreeMap::new();
-    for (group, counts) in &snapshot.groups {
-        let name = group.victim.as_ref().and_then(|v| v.cgroup.clone());
-        let name = name.filter(|n| !n.starts_with("id:"));
-        let sums = by.entry(name).or_default();
-        for (sum, c) in sums.iter_mut().zip(counts) {
-            *sum = sum.saturating_add(c.folios);
-        }
-    }
-    by
 }
 
 fn process() -> ProcessStats {

@@ -64,10 +64,15 @@ impl ByVerdict<Tally> {
 }
 
 impl ByVerdict<Option<VerdictTotal>> {
+    /// The total of one verdict; `None`: not measured.
+    pub fn total_of(&self, verdict: Verdict) -> Option<VerdictTotal> {
+        self.get(verdict).copied().flatten()
+    }
+
     /// The futile verdicts together; `None`: not measured.
     pub fn futile(&self) -> Option<Tally> {
         let of = |verdict| {
-            let total = self.get(verdict).copied().flatten()?;
+            let total = self.total_of(verdict)?;
             Some(Tally {
                 folios: total.folios,
                 pages: total.pages,

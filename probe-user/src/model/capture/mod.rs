@@ -11,7 +11,7 @@ pub mod who;
 
 use std::time::SystemTime;
 
-use probe_ebpf::{Memory, Reclaimer, Road};
+use probe_ebpf::{Memory, Reclaimer, Road, Verdict};
 use serde::{Deserialize, Serialize};
 
 pub use answer::{Answer, AnswerWord};
@@ -64,6 +64,11 @@ pub struct Unmaps {
 }
 
 impl Unmaps {
+    /// The folios of one verdict; `None`: not measured.
+    pub fn folios(&self, verdict: Verdict) -> Option<u64> {
+        self.by_verdict.total_of(verdict).map(|total| total.folios)
+    }
+
     /// The number of futile unmaps; `None`: not measured.
     pub fn futile(&self) -> Option<u64> {
         self.by_verdict.futile().map(|tally| tally.folios)

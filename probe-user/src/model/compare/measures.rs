@@ -1,7 +1,5 @@
 //! A capture as it enters a comparison: counts as rates, each with its margin.
 
-use probe_ebpf::Verdict;
-
 use super::noise::{self, Estimate, Part};
 use crate::model::{capture::Capture, interval::Interval};
 
@@ -92,10 +90,4 @@ fn parts(samples: &[Interval], pick: Pick) -> Vec<Part> {
         before = now;
     }
     parts
-}
-
-/// The folios of one verdict; `None`: not measured.
-pub(super) fn verdict(capture: &Capture, verdict: Verdict) -> Option<u64> {
-    let total = capture.unmaps.by_verdict.get(verdict).copied().flatten()?;
-    Some(total.folios)
 }

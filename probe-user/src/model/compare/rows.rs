@@ -6,7 +6,7 @@ use probe_ebpf::Verdict;
 
 use super::{
     diff::{Comparison, DiffUnit},
-    measures::{Measures, Pick, verdict},
+    measures::{Measures, Pick},
     noise::{self, Estimate},
 };
 use crate::model::{
@@ -22,8 +22,8 @@ const VERDICTS: [(Verdict, Pick); 7] = {
     macro_rules! pick {
         ($verdict:ident) => {
             (Verdict::$verdict, |i: &Interval| {
-                let total = i.totals.unmaps.by_verdict.get(Verdict::$verdict)?;
-                total.map(|t| t.folios as f64)
+                let folios = i.totals.unmaps.folios(Verdict::$verdict);
+                folios.map(|n| n as f64)
             })
         };
     }
@@ -60,10 +60,10 @@ pub(super) fn rates(a: &Measures<'_>, b: &Measures<'_>) -> Vec<Comparison> {
     for (v, pick) in VERDICTS {
         if [a, b]
             .iter()
-            .any(|m| verdict(m.capture, v).is_some_and(|n| n > 0))
+            .any(|m| m.capture.unmaps.folios(v).is_some_and(|n| n > 0))
         {
             rows.push(both(v.name(), PerSecond, &|m| {
-                m.count(verdict(m.capture, v), pick)
+                m.count(m.capture.unmaps.folios(v), pick)
             }));
         }
     }

@@ -57,8 +57,9 @@ impl<T> Top<T> {
 
 impl<'a> Digest<'a> {
     pub(crate) fn new(capture: &'a Capture) -> Self {
-        let pinned = folios(capture, Verdict::FutilePinned);
-        let referenced = folios(capture, Verdict::FutileReferenced);
+        let folios = |verdict| capture.unmaps.folios(verdict).unwrap_or(0);
+        let pinned = folios(Verdict::FutilePinned);
+        let referenced = folios(Verdict::FutileReferenced);
         Self {
             capture,
             measured: Measured::new(&capture.hooks),
@@ -71,7 +72,7 @@ impl<'a> Digest<'a> {
 
     /// Folios of `verdict`.
     pub(crate) fn folios(&self, verdict: Verdict) -> u64 {
-        folios(self.capture, verdict)
+        self.capture.unmaps.folios(verdict).unwrap_or(0)
     }
 
     /// The groups of reclaim.
@@ -130,16 +131,6 @@ impl<'a> Digest<'a> {
             .map(|rate| format!(", {rate}"))
             .unwrap_or_default()
     }
-}
-
-fn folios(capture: &Capture, verdict: Verdict) -> u64 {
-    capture
-        .unmaps
-        .by_verdict
-        .get(verdict)
-        .copied()
-        .flatten()
-        .map_or(0, |t| t.folios)
 }
 
 /// The key with the largest sum; of equal sums, the first key.

@@ -3,12 +3,12 @@
 //!
 //! | file | judges |
 //! |---|---|
-//! | [`digest`] | nothing: it gathers what several rules ask of a capture |
-//! | [`mod@answer`] | whether reclaim is wasting work on pinned memory |
-//! | [`futile`] | which memory is unmapped for nothing, and how often the same folio |
-//! | [`notifiers`] | what the MMU notifiers cost, and mappings that were left in place |
-//! | [`reclaimers`] | who reclaims for nothing, or whether reclaim did anything |
-//! | [`trust`] | how far the numbers can be trusted |
+//! | `digest` | nothing: it gathers what several rules ask of a capture |
+//! | `answer` | whether reclaim is wasting work on pinned memory |
+//! | `futile` | which memory is unmapped for nothing, and how often the same folio |
+//! | `notifiers` | what the MMU notifiers cost, and mappings that were left in place |
+//! | `reclaimers` | who reclaims for nothing, or whether reclaim did anything |
+//! | `trust` | how far the numbers can be trusted |
 
 mod answer;
 mod digest;

@@ -114,8 +114,8 @@ fn restored(digest: &Digest<'_>) -> Option<Finding> {
     } else {
         format!(": {}", causes.join("; "))
     };
-    let total = digest.capture.unmaps.by_verdict.get(Verdict::Restored);
-    let calls = total.copied().flatten().and_then(|t| t.notifier_calls);
+    let total = digest.capture.unmaps.by_verdict.total_of(Verdict::Restored);
+    let calls = total.and_then(|t| t.notifier_calls);
     let notified = calls.filter(|n| *n > 0).map_or_else(String::new, |n| {
         format!(
             " They caused {} for nothing.",
