@@ -36,6 +36,27 @@ pub struct Process {
     pub cgroup_id: u64,
 }
 
+/// The comm of [`Process::others`].
+pub const OTHERS: &str = "(others)";
+
+impl Process {
+    /// Stands for all processes, or cgroups, that have no key of their own: the kernel's map was
+    /// full, or they are gone and their keys were given back.
+    pub fn others() -> Self {
+        Self {
+            pid: 0,
+            comm: OTHERS.to_owned(),
+            cgroup: None,
+            cgroup_id: 0,
+        }
+    }
+
+    /// Whether this is [`Process::others`].
+    pub fn is_others(&self) -> bool {
+        self.pid == 0 && self.comm == OTHERS
+    }
+}
+
 /// The key of counters. `victim` is `None` where no hook shows whose mappings go.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Group {
@@ -235,6 +256,17 @@ impl LostCounts {
     }
 }
 
+/// How full a map of the kernel side is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapUse {
+    /// The map's word, as in [`LostCounts`]: `tasks`, `groups`, `victims` or `subscribers`.
+    pub map: &'static str,
+    /// Keys in it.
+    pub entries: u64,
+    /// The keys that it has room for.
+    pub max: u64,
+}
+
 /// What pinscope itself costs. `None`: not measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SelfCost {
@@ -277,7 +309,9 @@ pub struct ProgramRuns {
 pub struct Snapshot {
     /// Seconds since the probes were attached.
     pub elapsed: f64,
-    /// The partition of all unmaps; each group once.
+    /// The partition of all unmaps; each group once. A group whose victim is gone may disappear:
+    /// its counts are then in the group of [`Process::others`] with the same road, reclaimer,
+    /// memory and order.
     pub groups: Vec<(Group, ByVerdict)>,
     /// Counts of the same groups under verdicts of a newer version.
     pub newer: Vec<(Group, NewerVerdicts)>,
@@ -297,6 +331,8 @@ pub struct Snapshot {
     pub hooks: Vec<HookStatus>,
     /// Losses.
     pub lost: LostCounts,
+    /// How full the maps are; empty in a recording, which does not store it.
+    pub maps: Vec<MapUse>,
     /// Tasks inside reclaim at this moment, whose open unmaps are not counted yet.
     pub in_flight: u64,
     /// What pinscope costs.

@@ -247,6 +247,7 @@ impl Probes {
             per_folio: counted.per_folio,
             hooks: self.programs.statuses(&counted.hits),
             lost,
+            maps: Vec::new(),
             in_flight,
             cost: self.programs.cost(),
         })

@@ -195,6 +195,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Frame, String> {
         per_folio: s.per_folio.read(),
         hooks: s.hooks,
         lost: s.lost,
+        maps: Vec::new(),
         in_flight: s.in_flight,
         cost: s.cost,
     };

@@ -194,6 +194,7 @@ pub(crate) fn nothing() -> Snapshot {
         per_folio: histogram(&[]),
         hooks: hooks(0),
         lost: LostCounts::default(),
+        maps: Vec::new(),
         in_flight: 0,
         cost: SelfCost {
             bpf_seconds: Some(0.0),

@@ -166,6 +166,7 @@ prop_compose! {
                 folios: lost[4], subscribers: lost[5], events: lost[6],
                 events_over_budget: lost[7], reads: lost[8],
             },
+            maps: Vec::new(),
             in_flight,
             cost,
         }

@@ -23,8 +23,8 @@ use crate::{
     snapshot::{Event, HookStatus, ProgramRuns, Snapshot},
 };
 
-/// How often events are read while nobody scrapes.
-const IDLE: Duration = Duration::from_secs(10);
+/// How often the counters are kept in order and events are read, whether somebody scrapes or not.
+const TICK: Duration = Duration::from_secs(1);
 /// The number of events kept for exemplars: the newest ones.
 const EVENTS: usize = 256;
 /// The maximum number of callers that wait at the same time; there are fewer connections.
@@ -105,6 +105,9 @@ pub(super) trait Counters: Send {
     fn snapshot(&mut self) -> Result<Snapshot, String>;
     /// Returns the events since the last call, at most `most`.
     fn events(&mut self, most: usize) -> Vec<Event>;
+    /// Does what must not wait for a scrape: learns names, and gives back the keys of processes and
+    /// cgroups that are gone.
+    fn tick(&mut self) {}
     /// Returns the BPF programs' runs, if the kernel times them.
     fn program_runs(&self) -> Vec<ProgramRuns> {
         Vec::new()
@@ -178,14 +181,21 @@ struct Reader {
 
 impl Reader {
     fn serve(mut self, asked: &Receiver<oneshot::Sender<ScrapeResult>>) {
+        let mut ticked = Instant::now();
         loop {
-            match asked.recv_timeout(IDLE) {
+            let left = TICK.saturating_sub(ticked.elapsed());
+            match asked.recv_timeout(left) {
                 Ok(answer) => {
                     // Fails if the caller is gone.
                     let _ = answer.send(self.scrape());
                 }
-                Err(RecvTimeoutError::Timeout) => self.take_events(),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if ticked.elapsed() >= TICK {
+                self.counters.tick();
+                self.take_events();
+                ticked = Instant::now();
             }
         }
     }
