@@ -80,6 +80,32 @@ pub const fn upper(bucket: usize) -> u64 {
     }
 }
 
+/// The number of octaves: runs of 16 buckets, each of which is one power of two, except that the
+/// first two have the values below 16 and below 32.
+pub const OCTAVES: usize = BUCKETS >> SUB_BITS;
+
+/// Returns the octave that `bucket` belongs to.
+#[inline(always)]
+pub const fn octave_of(bucket: usize) -> usize {
+    bucket >> SUB_BITS
+}
+
+/// Returns the bucket in the middle of `octave`.
+pub const fn middle_of(octave: usize) -> usize {
+    (octave << SUB_BITS) + (1 << (SUB_BITS - 1))
+}
+
+shared! {
+    /// One CPU's histogram with one bucket per octave, where 16 would cost too much memory.
+    pub struct Octaves {
+        /// The exact sum of all values, in the histogram's unit.
+        pub sum: u64,
+        /// Counts by [`octave_of`].
+        pub counts: [u64; OCTAVES],
+    }
+    size 8 + 8 * OCTAVES
+}
+
 shared! {
     /// One CPU's histogram. Counts only grow, except in the buckets of
     /// [`crate::maps::FolioHists::per_folio`], where one CPU may subtract what another has added:
@@ -109,6 +135,20 @@ mod tests {
         }
         assert_eq!(bucket_of(u64::MAX), BUCKETS - 1);
         assert_eq!(BUCKETS, 528);
+    }
+
+    #[test]
+    fn an_octave_is_a_power_of_two() {
+        assert_eq!(OCTAVES, 33);
+        for octave in 1..OCTAVES - 1 {
+            let first = lower(octave << SUB_BITS);
+            assert_eq!(first, 8 << octave);
+            for value in [first, 2 * first - 1] {
+                assert_eq!(octave_of(bucket_of(value)), octave, "{value}");
+            }
+            assert_eq!(octave_of(middle_of(octave)), octave);
+        }
+        assert_eq!(octave_of(bucket_of(u64::MAX)), OCTAVES - 1);
     }
 
     #[test]

@@ -14,7 +14,13 @@
 //! | `LOST` | per-CPU array | 0 → [`Lost`] |
 //! | `EVENTS` | ring buffer | [`Event`] |
 
-use crate::{hist::Hist, hooks::Hook, shared::shared, verdict::Verdict};
+use crate::{
+    hist::{Hist, Octaves},
+    hooks::Hook,
+    shared::shared,
+    verdict::Verdict,
+    words::Reclaimer,
+};
 
 /// The number of tasks that can be followed at the same time. A power of two.
 pub const TASK_SLOTS: u32 = 2048;
@@ -30,6 +36,8 @@ pub const INTERVAL_NOTIFIERS: u64 = 1;
 /// The value in place of a callback's address where none was found. The kernel goes on making
 /// the call after an mm's last subscriber has left.
 pub const NO_SUBSCRIBER: u64 = 2;
+/// The rows of [`TimeHists::by_reclaimer`]: a power of two, so that the verifier sees the bound.
+pub const RECLAIMER_ROWS: usize = 8;
 /// `TASK_COMM_LEN` (include/linux/sched.h).
 pub const COMM_LEN: usize = 16;
 
@@ -133,9 +141,14 @@ shared! {
         pub unmap_ns: Hist,
         /// Time in all notifier calls of one unmap, in ns; only of unmaps that had any.
         pub notifier_ns: Hist,
+        /// Time in `try_to_unmap`, in ns, by [`Reclaimer`]. In this value, so that a program finds
+        /// both by one lookup.
+        pub by_reclaimer: [Octaves; RECLAIMER_ROWS],
     }
-    size 2 * core::mem::size_of::<Hist>()
+    size 2 * core::mem::size_of::<Hist>() + RECLAIMER_ROWS * core::mem::size_of::<Octaves>()
 }
+
+const _: () = assert!(Reclaimer::COUNT <= RECLAIMER_ROWS && RECLAIMER_ROWS.is_power_of_two());
 
 shared! {
     /// The value of `FOLIO_HISTS`, about futile unmaps.

@@ -321,6 +321,10 @@ pub struct Snapshot {
     pub subscribers: Option<Vec<Subscriber>>,
     /// Time in `try_to_unmap`, in ns, by verdict.
     pub unmap_ns: BTreeMap<Verdict, Histogram>,
+    /// The same by reclaimer and verdict, in octaves: only the middle bucket of each power of two
+    /// is used. Rows without a count are left out; empty in recordings of versions that did not
+    /// measure it.
+    pub unmap_ns_by_reclaimer: BTreeMap<(Reclaimer, Verdict), Histogram>,
     /// Notifier time of one unmap, in ns, by verdict; `None` where the notifier is not hooked.
     pub notifier_ns: Option<BTreeMap<Verdict, Histogram>>,
     /// Excess references of futile unmaps.

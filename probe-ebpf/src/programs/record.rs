@@ -3,8 +3,11 @@
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_ktime_get_ns};
 use probe_ebpf::{
     Hist, Hook, Verdict, VictimsBy,
-    hist::{BUCKETS, EXACT, bucket_of},
-    maps::{Event, GroupKey, MAX_MAPPINGS, MAX_SUBSCRIBERS, Subscriber, TaskState, VictimKey},
+    hist::{BUCKETS, EXACT, OCTAVES, Octaves, bucket_of, octave_of},
+    maps::{
+        Event, GroupKey, MAX_MAPPINGS, MAX_SUBSCRIBERS, RECLAIMER_ROWS, Subscriber, TaskState,
+        VictimKey,
+    },
 };
 
 use crate::{
@@ -50,6 +53,11 @@ pub fn record(state: &mut TaskState, verdict: Verdict) {
     if let Some(times) = TIMES.get_ptr_mut(verdict as u32) {
         if state.unmap_ns != 0 {
             observe(unsafe { &raw mut (*times).unmap_ns }, state.unmap_ns, 1);
+            observe_octave(
+                unsafe { &raw mut (*times).by_reclaimer },
+                state.reclaimer,
+                state.unmap_ns,
+            );
         }
         if state.notifier_calls != 0 {
             observe(
@@ -127,6 +135,21 @@ fn observe(hist: *mut Hist, value: u64, n: u64) {
             (*hist).min_inverted = !value;
         }
         bucket(hist, bucket_of(value), n);
+    }
+}
+
+/// Counts a value in this CPU's row of one reclaimer.
+#[inline(always)]
+fn observe_octave(rows: *mut [Octaves; RECLAIMER_ROWS], reclaimer: u8, value: u64) {
+    let octave = octave_of(bucket_of(value));
+    if octave < OCTAVES {
+        unsafe {
+            let row = rows
+                .cast::<Octaves>()
+                .add(reclaimer as usize & (RECLAIMER_ROWS - 1));
+            add_own(&raw mut (*row).sum, value);
+            add_own((&raw mut (*row).counts).cast::<u64>().add(octave), 1);
+        }
     }
 }
 

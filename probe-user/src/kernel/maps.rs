@@ -7,7 +7,8 @@ use aya::{
     maps::{Array, HashMap, MapData, MapError, PerCpuArray},
 };
 use probe_ebpf::{
-    Hist, Hook, Verdict,
+    Hist, Hook, Reclaimer, Verdict,
+    hist::{self, Octaves},
     maps::{
         FolioHists, GroupCounts, GroupKey, HookHits, Lost, Subscriber, TaskState, TimeHists,
         Victim, VictimKey,
@@ -45,6 +46,7 @@ pub(super) struct Histograms {
     /// The number of unmaps at that time.
     at: Option<u64>,
     times: BTreeMap<Verdict, (Histogram, Histogram)>,
+    by_reclaimer: BTreeMap<(Reclaimer, Verdict), Histogram>,
     excess: Histogram,
     per_folio: Histogram,
 }
@@ -56,6 +58,8 @@ pub(super) struct Counted {
     pub(super) subscribers: BTreeMap<u64, Subscriber>,
     /// Time in `try_to_unmap` and in its notifier calls, in ns, by verdict.
     pub(super) times: BTreeMap<Verdict, (Histogram, Histogram)>,
+    /// Time in `try_to_unmap`, in ns, in octaves.
+    pub(super) by_reclaimer: BTreeMap<(Reclaimer, Verdict), Histogram>,
     pub(super) excess: Histogram,
     pub(super) per_folio: Histogram,
     /// Entries and returns by [`Hook`].
@@ -141,13 +145,8 @@ impl Maps<'_> {
             .collect())
     }
 
-    fn times(&self, verdict: Verdict) -> Result<(Histogram, Histogram), ReadError> {
-        let cpus: Vec<TimeHists> =
-            self.per_cpu::<_, { size_of::<TimeHists>() }>("TIMES", verdict as u32)?;
-        Ok((
-            sum(cpus.iter().map(|c| &c.unmap_ns)),
-            sum(cpus.iter().map(|c| &c.notifier_ns)),
-        ))
+    fn times(&self, verdict: Verdict) -> Result<Vec<TimeHists>, ReadError> {
+        self.per_cpu::<_, { size_of::<TimeHists>() }>("TIMES", verdict as u32)
     }
 
     fn folio_hists(&self) -> Result<(Histogram, Histogram), ReadError> {
@@ -202,9 +201,17 @@ impl Maps<'_> {
         // A batch adds its hits when it ends, after its last unmap.
         let unmaps = hits[Hook::Unmap as usize].entries;
         if last.at != Some(unmaps) {
-            last.times.clear();
             for verdict in Verdict::ALL {
-                last.times.insert(verdict, self.times(verdict)?);
+                let cpus = self.times(verdict)?;
+                let unmap = sum(cpus.iter().map(|c| &c.unmap_ns));
+                let notifier = sum(cpus.iter().map(|c| &c.notifier_ns));
+                last.times.insert(verdict, (unmap, notifier));
+                for reclaimer in Reclaimer::ALL {
+                    let rows = cpus.iter().map(|c| &c.by_reclaimer[reclaimer as usize]);
+                    if let Some(sum) = sum_octaves(rows) {
+                        last.by_reclaimer.insert((reclaimer, verdict), sum);
+                    }
+                }
             }
             (last.excess, last.per_folio) = self.folio_hists()?;
             last.at = Some(unmaps);
@@ -214,6 +221,7 @@ impl Maps<'_> {
             victims: self.victims()?,
             subscribers: self.subscribers()?,
             times: last.times.clone(),
+            by_reclaimer: last.by_reclaimer.clone(),
             excess: last.excess.clone(),
             per_folio: last.per_folio.clone(),
             hits,
@@ -297,9 +305,25 @@ fn sum<'a>(cpus: impl Iterator<Item = &'a Hist>) -> Histogram {
     all
 }
 
+/// Sums the rows of all CPUs; `None` if they have no counts.
+fn sum_octaves<'a>(rows: impl Iterator<Item = &'a Octaves>) -> Option<Histogram> {
+    let mut all = Histogram::default();
+    for row in rows {
+        all.sum = all.sum.wrapping_add(row.sum);
+        for (octave, n) in row.counts.iter().enumerate().filter(|(_, n)| **n > 0) {
+            let bucket = hist::middle_of(octave);
+            if all.buckets.len() <= bucket {
+                all.buckets.resize(bucket + 1, 0);
+            }
+            all.buckets[bucket] = all.buckets[bucket].wrapping_add(*n);
+        }
+    }
+    (!all.buckets.is_empty()).then_some(all)
+}
+
 #[cfg(test)]
 mod tests {
-    use probe_ebpf::hist::{BUCKETS, bucket_of};
+    use probe_ebpf::hist::{BUCKETS, OCTAVES, bucket_of};
 
     use super::*;
 
@@ -330,6 +354,23 @@ mod tests {
             (nothing.min, nothing.max, nothing.buckets.len()),
             (None, None, 0)
         );
+    }
+
+    #[test]
+    fn octaves_add_up_at_their_middle() {
+        let none = Octaves {
+            sum: 0,
+            counts: [0; OCTAVES],
+        };
+        assert_eq!(sum_octaves([&none].into_iter()), None);
+        let (mut a, mut b) = (none, none);
+        (a.sum, a.counts[6]) = (1000, 2);
+        (b.sum, b.counts[6], b.counts[7]) = (1600, 1, 1);
+        let all = sum_octaves([&a, &none, &b].into_iter()).unwrap();
+        assert_eq!((all.sum, all.buckets.len()), (2600, hist::middle_of(7) + 1));
+        assert_eq!(all.buckets[hist::middle_of(6)], 3);
+        // 512 to 1023 ns.
+        assert_eq!(hist::octave_of(bucket_of(600)), 6);
     }
 
     #[test]

@@ -242,6 +242,7 @@ impl Probes {
             victims,
             subscribers,
             unmap_ns,
+            unmap_ns_by_reclaimer: counted.by_reclaimer,
             notifier_ns: notifier.then_some(notifier_ns),
             excess: counted.excess,
             per_folio: counted.per_folio,

@@ -2,7 +2,7 @@
 //! returned, or its return was missed, so no program will count it.
 
 use probe_ebpf::{
-    Evidence, Hook, decide, hist,
+    Evidence, Hook, Reclaimer, decide, hist,
     maps::{GroupKey, PHASE_IDLE, TaskState, VictimKey},
     verdict::{EXAMINED, FREED, MAPPED, UNWATCHED},
 };
@@ -70,6 +70,13 @@ impl Counted {
             let called = u64::from(state.notifier_calls != 0);
             observe(notifier, state.notifier_ns, called);
         }
+        if state.unmap_ns != 0 {
+            let row = (Reclaimer::from_u8(state.reclaimer), verdict);
+            let octave = hist::octave_of(hist::bucket_of(state.unmap_ns));
+            let h = self.by_reclaimer.entry(row).or_default();
+            h.sum = h.sum.wrapping_add(state.unmap_ns);
+            count(h, hist::middle_of(octave), 1);
+        }
         if !verdict.is_futile() {
             return;
         }
@@ -117,11 +124,14 @@ fn observe(h: &mut Histogram, value: u64, n: u64) {
     h.sum = h.sum.wrapping_add(value.wrapping_mul(n));
     h.min = Some(h.min.map_or(value, |m| m.min(value)));
     h.max = h.max.max(Some(value));
-    let index = hist::bucket_of(value);
-    if h.buckets.len() <= index {
-        h.buckets.resize(index + 1, 0);
+    count(h, hist::bucket_of(value), n);
+}
+
+fn count(h: &mut Histogram, bucket: usize, n: u64) {
+    if h.buckets.len() <= bucket {
+        h.buckets.resize(bucket + 1, 0);
     }
-    h.buckets[index] += n;
+    h.buckets[bucket] += n;
 }
 
 /// Removes one folio from its bucket; the sum stays.
@@ -136,7 +146,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use probe_ebpf::{
-        Memory, Reclaimer, Verdict,
+        Memory, Verdict,
         maps::{HookHits, Mapping, PHASE_OPEN, Victim},
     };
     use zerocopy::FromZeros;
@@ -158,6 +168,7 @@ mod tests {
             victims: BTreeMap::new(),
             subscribers: BTreeMap::new(),
             times: Verdict::ALL.map(|v| (v, (empty(), empty()))).into(),
+            by_reclaimer: BTreeMap::new(),
             excess: empty(),
             per_folio: empty(),
             hits: [HookHits::default(); Hook::COUNT],
@@ -211,6 +222,9 @@ mod tests {
         assert_eq!(all.subscribers[&0xffff].calls, 3);
         assert_eq!(all.hits[Hook::Unmap as usize].entries, 3);
         assert_eq!(all.times[&Verdict::FutileReferenced].0.sum, 100);
+        let row = &all.by_reclaimer[&(Reclaimer::Unknown, Verdict::FutileReferenced)];
+        // 64 to 127 ns.
+        assert_eq!((row.sum, row.buckets[hist::middle_of(3)]), (100, 1));
     }
 
     #[test]

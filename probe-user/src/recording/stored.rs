@@ -45,6 +45,8 @@ struct StoredFrame {
     victims: Option<Vec<(Process, Lost)>>,
     subscribers: Option<Vec<Subscriber>>,
     unmap_ns: BTreeMap<String, StoredHistogram>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    unmap_ns_by_reclaimer: BTreeMap<String, BTreeMap<String, StoredHistogram>>,
     notifier_ns: Option<BTreeMap<String, StoredHistogram>>,
     excess: StoredHistogram,
     per_folio: StoredHistogram,
@@ -107,6 +109,33 @@ fn read_by_verdict(all: &BTreeMap<String, StoredHistogram>) -> BTreeMap<Verdict,
         .collect()
 }
 
+fn by_reclaimer(
+    all: &BTreeMap<(Reclaimer, Verdict), Histogram>,
+) -> BTreeMap<String, BTreeMap<String, StoredHistogram>> {
+    let mut stored: BTreeMap<String, BTreeMap<String, StoredHistogram>> = BTreeMap::new();
+    for ((reclaimer, verdict), h) in all {
+        let row = stored.entry(reclaimer.name().to_owned()).or_default();
+        row.insert(verdict.name().to_owned(), histogram(h));
+    }
+    stored
+}
+
+/// The histograms of reclaimers and verdicts that this version knows.
+fn read_by_reclaimer(
+    all: &BTreeMap<String, BTreeMap<String, StoredHistogram>>,
+) -> BTreeMap<(Reclaimer, Verdict), Histogram> {
+    let known = all
+        .iter()
+        .filter_map(|(word, row)| Some((Reclaimer::find(word)?, row)));
+    known
+        .flat_map(|(reclaimer, row)| {
+            read_by_verdict(row)
+                .into_iter()
+                .map(move |(verdict, h)| ((reclaimer, verdict), h))
+        })
+        .collect()
+}
+
 /// The road of recordings from versions that hooked reclaim alone.
 fn reclaim() -> Word<Road> {
     Road::Reclaim.into()
@@ -141,6 +170,7 @@ pub(super) fn write(snapshot: &Snapshot, events: &[Event]) -> Result<Vec<u8>, St
         victims: s.victims.clone(),
         subscribers: s.subscribers.clone(),
         unmap_ns: by_verdict(&s.unmap_ns),
+        unmap_ns_by_reclaimer: by_reclaimer(&s.unmap_ns_by_reclaimer),
         notifier_ns: s.notifier_ns.as_ref().map(by_verdict),
         excess: histogram(&s.excess),
         per_folio: histogram(&s.per_folio),
@@ -190,6 +220,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Frame, String> {
         victims: s.victims,
         subscribers: s.subscribers,
         unmap_ns: read_by_verdict(&s.unmap_ns),
+        unmap_ns_by_reclaimer: read_by_reclaimer(&s.unmap_ns_by_reclaimer),
         notifier_ns: s.notifier_ns.as_ref().map(read_by_verdict),
         excess: s.excess.read(),
         per_folio: s.per_folio.read(),

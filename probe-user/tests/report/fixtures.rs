@@ -61,6 +61,20 @@ pub(crate) fn histogram(values: &[(u64, u64)]) -> Histogram {
     }
 }
 
+/// The same in octaves.
+pub(crate) fn octaves(values: &[(u64, u64)]) -> Histogram {
+    let middle = |v| hist::lower(hist::middle_of(hist::octave_of(hist::bucket_of(v))));
+    let mut h = histogram(
+        &values
+            .iter()
+            .map(|(v, n)| (middle(*v), *n))
+            .collect::<Vec<_>>(),
+    );
+    h.sum = values.iter().map(|(v, n)| v * n).sum();
+    (h.min, h.max) = (None, None);
+    h
+}
+
 /// `n` durations around `middle`, skewed like latencies.
 pub(crate) fn times(n: u64, middle: u64) -> Vec<(u64, u64)> {
     let shape = [
@@ -189,6 +203,7 @@ pub(crate) fn nothing() -> Snapshot {
         victims: Some(Vec::new()),
         subscribers: Some(Vec::new()),
         unmap_ns: BTreeMap::new(),
+        unmap_ns_by_reclaimer: BTreeMap::new(),
         notifier_ns: Some(BTreeMap::new()),
         excess: histogram(&[]),
         per_folio: histogram(&[]),
@@ -261,6 +276,18 @@ pub(crate) fn busy() -> Snapshot {
         (FutilePinned, histogram(&times(1_536, 7_900))),
         (FutileReferenced, histogram(&times(48, 6_100))),
         (Freed, histogram(&times(124, 5_200))),
+    ]);
+    s.unmap_ns_by_reclaimer = BTreeMap::from([
+        (
+            (Reclaimer::Proactive, FutilePinned),
+            octaves(&times(1_536, 7_900)),
+        ),
+        (
+            (Reclaimer::Kswapd, FutileReferenced),
+            octaves(&times(48, 6_100)),
+        ),
+        ((Reclaimer::Proactive, Freed), octaves(&times(64, 5_200))),
+        ((Reclaimer::Kswapd, Freed), octaves(&times(60, 5_200))),
     ]);
     s.notifier_ns = Some(BTreeMap::from([
         (FutilePinned, histogram(&times(1_536, 4_100))),

@@ -156,6 +156,10 @@ prop_compose! {
             subscribers: subscribers.map(|s| s.into_iter()
                 .map(|(symbol, calls, ns, shared_calls)| Subscriber { symbol, calls, ns, shared_calls })
                 .collect()),
+            unmap_ns_by_reclaimer: unmap_ns
+                .iter()
+                .map(|(verdict, h)| ((Reclaimer::Kswapd, *verdict), h.clone()))
+                .collect(),
             unmap_ns,
             notifier_ns,
             excess,
