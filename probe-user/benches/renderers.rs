@@ -8,15 +8,14 @@ mod fixtures;
 
 use std::{
     hint::black_box,
-    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use peak_alloc::PeakAlloc;
 use pinscope::{
-    model::ranking::Top,
+    model::ranking::{Top, by_cgroup},
     recording::Frame,
-    render::metrics::{Format, Input, ProcessStats, encode, families},
+    render::metrics::{Format, Input, encode, families},
     snapshot::{Group, Process, Snapshot},
     tui::{Dashboard, Feed, Theme},
 };
@@ -134,29 +133,16 @@ fn frames() {
 fn scrape(cgroups: usize) -> impl FnMut() -> (usize, usize) {
     let snapshot = host_with(500);
     let mut top = Top::new(cgroups);
-    let by = snapshot
-        .groups
-        .iter()
-        .map(|(g, c)| {
-            let name = g.victim.as_ref().unwrap().cgroup.clone();
-            (name, c.map(|c| c.folios))
-        })
-        .collect();
-    top.update(&by, |_| false);
+    top.update(by_cgroup(&snapshot), 15.0, |_| false);
     let events = vec![fixtures::event()];
     move || {
         let families = families(&Input {
-            snapshot: &snapshot,
             cgroups: (cgroups > 0).then_some(&top),
-            programs: &[],
-            process: ProcessStats::default(),
             events: &events,
-            attached: SystemTime::UNIX_EPOCH,
-            dropped: 0,
+            ..Input::of(&snapshot)
         });
         let series = families.iter().flat_map(|f| &f.series);
         let series = series.map(pinscope::render::metrics::Series::cost).sum();
-        let families = Arc::new(families);
         let bytes: usize = Format::ALL
             .iter()
             .map(|f| encode(&families, *f).unwrap().len())

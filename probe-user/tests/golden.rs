@@ -4,17 +4,13 @@
 // clippy.toml allows these in tests, and takes the helpers beside them for something else.
 #![allow(clippy::unwrap_used)]
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::SystemTime,
-};
+use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use pinscope::{
     model::ranking::{Top, by_cgroup},
     recording::{Frames, Recording},
-    render::metrics::{Format, Input, ProcessStats, encode, families},
+    render::metrics::{Format, Input, encode, families},
     snapshot::Snapshot,
 };
 
@@ -89,15 +85,10 @@ fn captures_survive_a_round_trip() {
 /// The page in Prometheus text, without help and without what differs between builds and runs.
 fn page(snapshot: &Snapshot, top: &Top) -> String {
     let families = families(&Input {
-        snapshot,
         cgroups: Some(top),
-        programs: &[],
-        process: ProcessStats::default(),
-        events: &[],
-        attached: SystemTime::UNIX_EPOCH,
-        dropped: 0,
+        ..Input::of(snapshot)
     });
-    let text = encode(&Arc::new(families), Format::Text).unwrap();
+    let text = encode(&families, Format::Text).unwrap();
     let text = String::from_utf8(text).unwrap();
     text.lines()
         .filter(|line| !line.starts_with("# HELP ") && !line.starts_with("pinscope_build_info{"))
@@ -127,7 +118,7 @@ fn recordings_give_the_same_metrics_as_ever() {
     let mut top = Top::new(5);
     for index in 0..=last {
         let snapshot = recording.frame(index).unwrap().snapshot;
-        top.update(&by_cgroup(&snapshot), |_| false);
+        top.update(by_cgroup(&snapshot), snapshot.elapsed, |_| false);
         let golden = match index {
             0 => "tests/data/golden/metrics-first.txt",
             _ if index == last => "tests/data/golden/metrics-last.txt",

@@ -60,9 +60,37 @@ fn decide(version: &str, mode: Option<&str>, arguments: &[String]) -> Option<boo
     }
 }
 
+/// Returns the pins of pages that the whole host holds; `None` where the kernel does not count them.
+pub fn pinned_pages() -> Option<u64> {
+    pins(&std::fs::read_to_string("/proc/vmstat").ok()?)
+}
+
+fn pins(vmstat: &str) -> Option<u64> {
+    let count = |name: &str| {
+        let mut lines = vmstat.lines();
+        let value = lines.find_map(|l| l.strip_prefix(name)?.strip_prefix(' '))?;
+        value.trim().parse::<u64>().ok()
+    };
+    let acquired = count("nr_foll_pin_acquired")?;
+    // The kernel adds up the counts of its CPUs one after the other.
+    Some(acquired.saturating_sub(count("nr_foll_pin_released")?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pins_are_what_was_acquired_and_not_released() {
+        let text = "nr_free_pages 7\nnr_foll_pin_acquired 1200\nnr_foll_pin_released 176\n";
+        assert_eq!(pins(text), Some(1024));
+        assert_eq!(
+            pins("nr_foll_pin_acquired 5\nnr_foll_pin_released 6\n"),
+            Some(0)
+        );
+        assert_eq!(pins("nr_foll_pin_acquired 5\n"), None);
+        assert_eq!(pins("nr_free_pages 7\n"), None);
+    }
 
     #[test]
     fn modes() {

@@ -23,6 +23,16 @@ pub fn present(wanted: &BTreeSet<&str>) -> io::Result<BTreeSet<String>> {
     Ok(found)
 }
 
+/// The callbacks by which modules of stock kernels subscribe to whole processes.
+const SUBSCRIBERS: [&str; 1] = ["kvm_mmu_notifier_invalidate_range_start"];
+
+/// Returns the subscribers that this kernel is known to have: counts of theirs can begin at 0
+/// before they were seen.
+pub fn subscribers() -> Vec<String> {
+    let present = present(&BTreeSet::from(SUBSCRIBERS)).unwrap_or_default();
+    present.into_iter().collect()
+}
+
 /// Returns the names of the functions at these addresses. An address without a name is left out.
 ///
 /// The kernel shows addresses only through a file that was opened with CAP_SYSLOG, so the caller

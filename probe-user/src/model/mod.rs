@@ -3,6 +3,7 @@
 
 pub mod capture;
 pub mod compare;
+pub mod container;
 pub(crate) mod derive;
 pub mod doctor;
 pub mod history;

@@ -1,6 +1,6 @@
 //! What people read: help, reports, the page, the metrics and the dashboard of the demo recording.
 
-use std::{path::Path, sync::Arc, time::SystemTime};
+use std::path::Path;
 
 use clap::CommandFactory;
 use crossterm::event::KeyCode;
@@ -10,7 +10,7 @@ use pinscope::{
     recording::{Frames, Recording},
     render::{
         html,
-        metrics::{Format, Input, ProcessStats, encode, families},
+        metrics::{Format, Input, encode, families},
         text::{Style, report},
     },
     snapshot::Snapshot,
@@ -52,15 +52,10 @@ pub(crate) fn all() -> Vec<(String, String)> {
         text_of(&html::page(&capture, &timeline)),
     ));
     let metrics = families(&Input {
-        snapshot: last,
-        cgroups: None,
-        programs: &[],
-        process: ProcessStats::default(),
         events: &events,
-        attached: SystemTime::UNIX_EPOCH,
-        dropped: 0,
+        ..Input::of(last)
     });
-    let page = encode(&Arc::new(metrics), Format::ALL[0]).unwrap();
+    let page = encode(&metrics, Format::ALL[0]).unwrap();
     all.push((
         "metrics".to_owned(),
         String::from_utf8_lossy(&page).into_owned(),

@@ -16,15 +16,19 @@ use tokio::sync::oneshot;
 
 use crate::{
     cli::Export,
-    kernel::probes::Probes,
+    kernel::{host, probes::Probes, symbols},
     model::ranking::{Top, by_cgroup},
     recording::{Frames, Recording},
-    render::metrics::{Family, Format, Input, ProcessStats, encode, families, family::keep_to},
+    render::metrics::{
+        Births, Family, Format, Input, ProcessStats, Reads, encode, families, family::keep_to,
+    },
     snapshot::{Event, HookStatus, ProgramRuns, Snapshot},
 };
 
 /// How often the counters are kept in order and events are read, whether somebody scrapes or not.
 const TICK: Duration = Duration::from_secs(1);
+/// The subscribers without a symbol of their own, as [`crate::snapshot::Subscriber`] names them.
+const SHARED_SUBSCRIBERS: [&str; 2] = ["interval notifiers", "none found"];
 /// The number of events kept for exemplars: the newest ones.
 const EVENTS: usize = 256;
 /// The maximum number of callers that wait at the same time; there are fewer connections.
@@ -72,10 +76,14 @@ impl ReaderHandle {
     ) -> io::Result<Self> {
         let (ask, asked) = sync_channel(WAITING);
         let reader = Reader {
+            kernel: counters.kernel(),
+            subscribers: counters.subscribers(),
             counters,
             interval: options.interval.0,
             max_series: options.max_series,
             cgroups: (options.cgroups > 0).then(|| Top::new(options.cgroups)),
+            births: Births::default(),
+            reads: Reads::default(),
             attached,
             events: Vec::new(),
             dropped: 0,
@@ -108,6 +116,16 @@ pub(super) trait Counters: Send {
     /// Does what must not wait for a scrape: learns names, and gives back the keys of processes and
     /// cgroups that are gone.
     fn tick(&mut self) {}
+    /// Returns the release of the kernel that is counted.
+    fn kernel(&self) -> String;
+    /// Returns subscribers of MMU notifiers that may be counted later.
+    fn subscribers(&self) -> Vec<String> {
+        SHARED_SUBSCRIBERS.map(str::to_owned).to_vec()
+    }
+    /// Returns the pins of pages that the whole host holds now, if that is known.
+    fn pinned_pages(&self) -> Option<u64> {
+        None
+    }
     /// Returns the BPF programs' runs, if the kernel times them.
     fn program_runs(&self) -> Vec<ProgramRuns> {
         Vec::new()
@@ -126,6 +144,19 @@ impl Counters for Probes {
     fn events(&mut self, most: usize) -> Vec<Event> {
         self.forward_log();
         Probes::events(self, most)
+    }
+
+    fn kernel(&self) -> String {
+        host::host().kernel
+    }
+
+    fn subscribers(&self) -> Vec<String> {
+        let shared = SHARED_SUBSCRIBERS.map(str::to_owned);
+        shared.into_iter().chain(symbols::subscribers()).collect()
+    }
+
+    fn pinned_pages(&self) -> Option<u64> {
+        host::pinned_pages()
     }
 
     fn program_runs(&self) -> Vec<ProgramRuns> {
@@ -162,6 +193,10 @@ impl Counters for Replayed {
         Ok(frame.snapshot)
     }
 
+    fn kernel(&self) -> String {
+        self.recording.host().kernel.clone()
+    }
+
     fn events(&mut self, _most: usize) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }
@@ -170,9 +205,13 @@ impl Counters for Replayed {
 /// The state of the thread.
 struct Reader {
     counters: Box<dyn Counters>,
+    kernel: String,
+    subscribers: Vec<String>,
     interval: Duration,
     max_series: usize,
     cgroups: Option<Top>,
+    births: Births,
+    reads: Reads,
     attached: SystemTime,
     events: Vec<Event>,
     dropped: u64,
@@ -212,22 +251,32 @@ impl Reader {
         {
             return Ok(Arc::clone(scrape));
         }
+        let begun = Instant::now();
         let snapshot = self.counters.snapshot()?;
+        let programs = self.counters.program_runs();
+        self.reads.count += 1;
+        self.reads.seconds += begun.elapsed().as_secs_f64();
         self.take_events();
         if let Some(top) = &mut self.cgroups {
-            let counters = &self.counters;
-            top.update(&by_cgroup(&snapshot), |name| counters.cgroup_is_gone(name));
+            let gone = |name: &str| self.counters.cgroup_is_gone(name);
+            top.update(by_cgroup(&snapshot), snapshot.elapsed, gone);
         }
-        let programs = self.counters.program_runs();
-        let mut families = families(&Input {
-            snapshot: &snapshot,
+        let input = Input {
+            kernel: &self.kernel,
+            subscribers: &self.subscribers,
             cgroups: self.cgroups.as_ref(),
             programs: &programs,
             process: process(),
+            pinned_pages: self.counters.pinned_pages(),
+            reads: self.reads,
             events: &self.events,
             attached: self.attached,
             dropped: self.dropped,
-        });
+            ..Input::of(&snapshot)
+        };
+        let mut families = families(&input);
+        let times = (input.time_at(0.0), input.time_at(snapshot.elapsed));
+        self.births.mark(&mut families, times.0, times.1);
         let dropped = keep_to(&mut families, self.max_series);
         if dropped > 0 && self.dropped == 0 {
             tracing::warn!(

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use probe_ebpf::{Hook, Verdict};
 
-pub(crate) use self::rows::{GroupRow, reclaim_rows, rows};
+pub(crate) use self::rows::{GroupRow, rows};
 use self::rows::{add, newer, process_key, tallies, total};
 
 use super::{

@@ -122,17 +122,6 @@ impl GroupRow {
     }
 }
 
-/// The rows of reclaim alone, which partition all its unmaps.
-pub(crate) fn reclaim_rows(
-    measured: Measured,
-    first: Option<&Snapshot>,
-    last: &Snapshot,
-) -> Vec<GroupRow> {
-    let mut rows = rows(measured, first, last);
-    rows.retain(GroupRow::is_reclaim);
-    rows
-}
-
 /// [`Counts::add`] that saturates, whatever a file says.
 pub(super) fn add(to: &mut Counts, from: &Counts) {
     to.folios = to.folios.saturating_add(from.folios);

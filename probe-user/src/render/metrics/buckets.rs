@@ -5,18 +5,19 @@ use probe_ebpf::hist;
 use super::value::{Buckets, Native};
 use crate::snapshot::Histogram;
 
-/// Eight buckets per power of two; the kernel has sixteen, of equal width.
-const SCHEMA: i32 = 3;
-
-/// Exponents k of the classic bounds 2^k − 1 of times, in ns: 1.023 µs to 4.29 s.
-const TIMES: [u32; 12] = [10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32];
+/// Exponents k of the classic bounds 2^k − 1 of times, in ns: 1.023 µs to 4.29 s; a factor of 2
+/// apart up to 16.8 ms, which is where unmaps are slow and not yet stuck.
+const TIMES: [u32; 19] = [
+    10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 26, 28, 30, 32,
+];
 /// Exponents of the classic bounds of references: 1023 separates pinned small folios from others.
 const REFERENCES: [u32; 10] = [1, 2, 3, 4, 6, 8, 10, 11, 12, 14];
 
 /// The meaning of a histogram's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Of {
-    /// Times in nanoseconds, exported as seconds.
+    /// Times in nanoseconds, exported as seconds. The kernel side counts them in octaves
+    /// ([`hist::octave_of`]).
     Times,
     /// Numbers of references.
     References,
@@ -27,6 +28,15 @@ impl Of {
         match self {
             Of::Times => &TIMES,
             Of::References => &REFERENCES,
+        }
+    }
+
+    /// The native resolution: 2^schema buckets per power of two.
+    const fn schema(self) -> i32 {
+        match self {
+            Of::Times => 0,
+            // The kernel has sixteen, of equal width.
+            Of::References => 3,
         }
     }
 
@@ -43,8 +53,8 @@ impl Of {
 ///
 /// A classic bound is the largest value of a kernel bucket, 2^k − 1 in the kernel's unit, so that
 /// `le` is exact for every value. The bounds of native buckets are not edges of kernel buckets: a
-/// kernel bucket counts where its middle lies, so a value within 1/32 of a bound may be counted
-/// one bucket off.
+/// kernel bucket counts where its middle lies. So a number of references within 1/32 of a bound may
+/// be counted one bucket off, and a time within 1/13 of it.
 pub fn exported(h: &Histogram, of: Of) -> Buckets {
     let count = h.buckets.iter().fold(0u64, |n, c| n.saturating_add(*c));
     let mut classic = Vec::with_capacity(of.powers().len() + 1);
@@ -61,17 +71,6 @@ pub fn exported(h: &Histogram, of: Of) -> Buckets {
         count,
         classic,
         native: Some(native(h, of)),
-        exemplars: Vec::new(),
-    }
-}
-
-/// Returns a histogram that has a count and a sum, but no known distribution.
-pub fn undistributed(count: u64, sum: f64) -> Buckets {
-    Buckets {
-        sum,
-        count,
-        classic: vec![(f64::INFINITY, count)],
-        native: None,
         exemplars: Vec::new(),
     }
 }
@@ -110,7 +109,7 @@ fn native(h: &Histogram, of: Of) -> Native {
             lower
         };
         let middle = of.scale(lower + (upper - lower) / 2);
-        let index = index(middle);
+        let index = index(middle, of.schema());
         match counts.last_mut() {
             Some((last, count)) if *last == index => *count += n,
             _ => counts.push((index, *n)),
@@ -129,7 +128,7 @@ fn native(h: &Histogram, of: Of) -> Native {
         before = count;
     }
     Native {
-        schema: SCHEMA,
+        schema: of.schema(),
         zeroes,
         spans,
         deltas,
@@ -137,8 +136,8 @@ fn native(h: &Histogram, of: Of) -> Native {
 }
 
 /// Returns the native bucket of a value: the i with base^(i−1) < value ≤ base^i.
-fn index(value: f64) -> i32 {
-    let per_octave = f64::from(1 << SCHEMA);
+fn index(value: f64, schema: i32) -> i32 {
+    let per_octave = f64::from(1 << schema);
     // Slightly less, so that rounding does not lift a value on a bound into the next bucket.
     ((value.log2() * per_octave - 1e-9).ceil()) as i32
 }

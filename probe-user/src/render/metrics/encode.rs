@@ -1,132 +1,140 @@
-//! Encodes families with prometheus-client.
+//! Encodes families: as text here, as protobuf in [`protobuf`].
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
-
-use prometheus_client::{
-    collector::Collector,
-    encoding::{
-        DescriptorEncoder, MetricEncoder, NativeHistogram, NativeHistogramBuckets, NoLabelSet,
-        prometheus_protobuf::{
-            self,
-            prometheus_data_model::{Exemplar, LabelPair},
-        },
-        text,
-    },
-    metrics::MetricType,
-    registry::{self, Registry},
-};
-use prost::Message;
+use std::fmt::Write;
 
 use super::{
     family::{Family, Kind},
     format::Format,
-    value::{Buckets, Example, Value},
+    protobuf,
+    value::{Buckets, Example, Pair, Series, Value},
 };
 
 /// Encodes the families in a format.
 ///
 /// # Errors
-/// If prometheus-client cannot encode them, which would be a defect.
-pub fn encode(families: &Arc<Vec<Family>>, format: Format) -> Result<Vec<u8>, String> {
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(All(Arc::clone(families))));
-    if format == Format::Protobuf {
-        return protobuf(&registry, families);
+/// If protobuf messages cannot be encoded, which would be a defect.
+pub fn encode(families: &[Family], format: Format) -> Result<Vec<u8>, String> {
+    match format {
+        Format::Text => Ok(text(families, Dialect::Prometheus).into_bytes()),
+        Format::OpenMetrics => Ok((text(families, Dialect::Open) + "# EOF\n").into_bytes()),
+        Format::Protobuf => protobuf::encode(families),
     }
+}
+
+/// The two text formats. They differ in the names of families, and only OpenMetrics has units,
+/// exemplars and created timestamps.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    /// Prometheus text 0.0.4.
+    Prometheus,
+    /// OpenMetrics 1.0.0.
+    Open,
+}
+
+/// Writes a line; writing to a String cannot fail.
+macro_rules! line {
+    ($out:expr, $($arg:tt)*) => {
+        _ = writeln!($out, $($arg)*)
+    };
+}
+
+fn text(families: &[Family], dialect: Dialect) -> String {
     let mut out = String::new();
-    text::encode_registry(&mut out, &registry).map_err(|e| e.to_string())?;
-    if format == Format::Text {
-        return Ok(plain(&out, families).into_bytes());
-    }
-    out = with_exemplars(&out, families);
-    text::encode_eof(&mut out).map_err(|e| e.to_string())?;
-    Ok(out.into_bytes())
-}
-
-/// Returns the example of each bucket, in the order in which buckets are encoded.
-fn examples(families: &[Family]) -> impl Iterator<Item = Option<&Example>> {
-    families
-        .iter()
-        .flat_map(|f| &f.series)
-        .filter_map(|s| match &s.value {
-            Value::Histogram(h) => Some(h),
-            _ => None,
-        })
-        .flat_map(|h| {
-            (0..h.classic.len()).map(|bucket| {
-                let found = h.exemplars.iter().find(|(b, _)| *b == bucket);
-                found.map(|(_, example)| example)
-            })
-        })
-}
-
-/// Encodes as protobuf. The exemplars are added to the messages, because prometheus-client only
-/// makes exemplars of values that it observed itself.
-fn protobuf(registry: &Registry, families: &[Family]) -> Result<Vec<u8>, String> {
-    let mut messages = prometheus_protobuf::encode(registry).map_err(|e| e.to_string())?;
-    let histograms = messages
-        .iter_mut()
-        .flat_map(|m| &mut m.metric)
-        .filter_map(|m| m.histogram.as_mut());
-    for (bucket, example) in histograms
-        .flat_map(|h| &mut h.bucket)
-        .zip(examples(families))
-    {
-        bucket.exemplar = example.map(|e| Exemplar {
-            label: e
-                .labels
-                .iter()
-                .map(|(name, value)| LabelPair {
-                    name: (*name).to_owned(),
-                    value: value.clone(),
-                })
-                .collect(),
-            value: e.value,
-            timestamp: Some(time(e.at).into()),
-        });
-    }
-    let mut out = Vec::new();
-    for message in &messages {
-        message
-            .encode_length_delimited(&mut out)
-            .map_err(|e| e.to_string())?;
-    }
-    Ok(out)
-}
-
-fn time(at: f64) -> SystemTime {
-    let since = Duration::try_from_secs_f64(at).unwrap_or_default();
-    UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
-}
-
-/// Appends the exemplars to the buckets' lines of OpenMetrics text.
-fn with_exemplars(open: &str, families: &[Family]) -> String {
-    let mut out = String::with_capacity(open.len() + open.len() / 8);
-    let mut examples = examples(families);
-    for line in open.lines() {
-        out.push_str(line);
-        let name = line.split(['{', ' ']).next().unwrap_or_default();
-        if name.ends_with("_bucket")
-            && let Some(e) = examples.next().flatten()
+    for family in families {
+        let metric = family.metric;
+        let name = metric.full_name();
+        let (base, kind) = match (dialect, metric.kind) {
+            (Dialect::Open, Kind::Info) => (metric.base_name(), "info"),
+            (Dialect::Prometheus, Kind::Info) => (name.clone(), "gauge"),
+            (Dialect::Open, kind) => (metric.base_name(), kind.word()),
+            (Dialect::Prometheus, kind) => (name.clone(), kind.word()),
+        };
+        line!(out, "# HELP {base} {}.", escaped(metric.help));
+        line!(out, "# TYPE {base} {kind}");
+        if dialect == Dialect::Open
+            && let Some(unit) = metric.unit.suffix()
         {
-            let labels: Vec<String> = e
-                .labels
-                .iter()
-                .map(|(name, value)| format!("{name}=\"{}\"", escaped(value)))
-                .collect();
-            out.push_str(&format!(
-                " # {{{}}} {} {:.3}",
-                labels.join(","),
-                e.value,
-                e.at
-            ));
+            line!(out, "# UNIT {base} {unit}");
+        }
+        for series in &family.series {
+            samples(&mut out, &name, series, dialect);
+            if dialect == Dialect::Open
+                && let Some(created) = series.created
+            {
+                let labels = labels(None, &series.labels);
+                line!(out, "{}_created{labels} {created:.3}", metric.base_name());
+            }
+        }
+    }
+    out
+}
+
+fn samples(out: &mut String, name: &str, series: &Series, dialect: Dialect) {
+    let own = labels(None, &series.labels);
+    match &series.value {
+        Value::Count(n) => line!(out, "{name}{own} {n}"),
+        Value::Number(n) => line!(out, "{name}{own} {}", number(*n)),
+        Value::Summary { count, sum } => {
+            line!(out, "{name}_sum{own} {}", number(*sum));
+            line!(out, "{name}_count{own} {count}");
+        }
+        Value::Histogram(h) => {
+            line!(out, "{name}_sum{own} {}", number(h.sum));
+            line!(out, "{name}_count{own} {}", h.count);
+            buckets(out, name, series, h, dialect);
+        }
+    }
+}
+
+fn buckets(out: &mut String, name: &str, series: &Series, h: &Buckets, dialect: Dialect) {
+    let mut so_far = 0u64;
+    for (bucket, (le, n)) in h.classic.iter().enumerate() {
+        so_far = so_far.saturating_add(*n);
+        let labels = labels(Some(*le), &series.labels);
+        _ = write!(out, "{name}_bucket{labels} {so_far}");
+        if dialect == Dialect::Open
+            && let Some((_, example)) = h.exemplars.iter().find(|(b, _)| *b == bucket)
+        {
+            out.push_str(&exemplar(example));
         }
         out.push('\n');
     }
-    out
+}
+
+fn exemplar(e: &Example) -> String {
+    // OpenMetrics wants the braces even without labels.
+    let labels = match labels(None, &e.labels) {
+        none if none.is_empty() => "{}".to_owned(),
+        some => some,
+    };
+    format!(" # {labels} {} {:.3}", number(e.value), e.at)
+}
+
+/// Returns the labels in braces, or nothing if there are none.
+fn labels(le: Option<f64>, labels: &[Pair]) -> String {
+    let le = le.map(|le| format!("le=\"{}\"", number(le)));
+    let pairs = labels
+        .iter()
+        .map(|(name, value)| format!("{name}=\"{}\"", escaped(value)));
+    let all: Vec<String> = le.into_iter().chain(pairs).collect();
+    if all.is_empty() {
+        String::new()
+    } else {
+        format!("{{{}}}", all.join(","))
+    }
+}
+
+/// Returns a number in decimal. OpenMetrics wants a point in the bounds of buckets.
+fn number(n: f64) -> String {
+    if n.is_infinite() {
+        return if n > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
+    }
+    let text = n.to_string();
+    if text.contains(['.', 'N']) {
+        text
+    } else {
+        text + ".0"
+    }
 }
 
 fn escaped(value: &str) -> String {
@@ -136,99 +144,64 @@ fn escaped(value: &str) -> String {
         .replace('\n', "\\n")
 }
 
-/// Converts OpenMetrics text to Prometheus text 0.0.4, which prometheus-client does not write: a
-/// family has the name of its samples, info is a gauge, and there are no units and no exemplars.
-fn plain(open: &str, families: &[Family]) -> String {
-    let mut out = String::with_capacity(open.len());
-    let mut families = families.iter().map(|f| f.metric.full_name());
-    let mut name = String::new();
-    for line in open.lines() {
-        let mut words = line.splitn(4, ' ');
-        match (words.next(), words.next(), words.next(), words.next()) {
-            (Some("#"), Some("HELP"), _, help) => {
-                name = families.next().unwrap_or_default();
-                out.push_str(&format!("# HELP {name} {}\n", help.unwrap_or_default()));
-            }
-            (Some("#"), Some("TYPE"), _, kind) => {
-                let kind = kind.unwrap_or_default();
-                let kind = if kind == "info" { "gauge" } else { kind };
-                out.push_str(&format!("# TYPE {name} {kind}\n"));
-            }
-            (Some("#"), _, _, _) => {}
-            _ => {
-                out.push_str(line);
-                out.push('\n');
-            }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::metrics::family::{Label, Metric, Unit};
+
+    static COUNTER: Metric = Metric {
+        help: "Things",
+        labels: &[Label {
+            name: "x",
+            meaning: "",
+        }],
+        ..Metric::bare("a", Unit::Seconds, Kind::Counter)
+    };
+    static SUMMARY: Metric = Metric {
+        help: "Times",
+        ..Metric::bare("t", Unit::Seconds, Kind::Summary)
+    };
+
+    fn both(families: &[Family]) -> [String; 2] {
+        [Format::Text, Format::OpenMetrics]
+            .map(|f| String::from_utf8(encode(families, f).unwrap()).unwrap())
+    }
+
+    #[test]
+    fn numbers_are_decimal() {
+        for (n, text) in [
+            (0.0, "0.0"),
+            (1023.0, "1023.0"),
+            (0.000_001_023, "0.000001023"),
+            (f64::INFINITY, "+Inf"),
+            (1_700_000_000.5, "1700000000.5"),
+        ] {
+            assert_eq!(number(n), text);
         }
     }
-    out
-}
 
-#[derive(Debug)]
-struct All(Arc<Vec<Family>>);
-
-impl Collector for All {
-    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
-        for family in self.0.iter() {
-            let metric = family.metric;
-            let kind = match metric.kind {
-                Kind::Counter => MetricType::Counter,
-                Kind::Gauge => MetricType::Gauge,
-                Kind::Histogram => MetricType::Histogram,
-                Kind::Info => MetricType::Info,
-            };
-            let unit = metric.unit.suffix();
-            let unit = unit.map(|u| registry::Unit::Other(u.to_owned()));
-            let help = format!("{}.", metric.help);
-            let mut metrics = encoder.encode_descriptor(metric.name, &help, unit.as_ref(), kind)?;
-            for series in &family.series {
-                if metric.kind == Kind::Info {
-                    metrics.encode_info(&series.labels)?;
-                } else if series.labels.is_empty() {
-                    value(&mut metrics, metric.kind, &series.value)?;
-                } else {
-                    let mut one = metrics.encode_family(&series.labels)?;
-                    value(&mut one, metric.kind, &series.value)?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-fn value(to: &mut MetricEncoder, kind: Kind, value: &Value) -> Result<(), std::fmt::Error> {
-    match (kind, value) {
-        (Kind::Counter, Value::Count(n)) => to.encode_counter::<NoLabelSet, _, u64>(n, None),
-        (Kind::Counter, Value::Number(n)) => to.encode_counter::<NoLabelSet, _, u64>(n, None),
-        (_, Value::Count(n)) => to.encode_gauge(n),
-        (_, Value::Number(n)) => to.encode_gauge(n),
-        (_, Value::Histogram(h)) => histogram(to, h),
-    }
-}
-
-fn histogram(to: &mut MetricEncoder, h: &Buckets) -> Result<(), std::fmt::Error> {
-    match &h.native {
-        Some(native) => to.encode_histogram_with_native::<NoLabelSet>(
-            h.sum,
-            h.count,
-            &h.classic,
-            None,
-            NativeHistogram {
-                schema: native.schema,
-                // The zero bucket holds only zero.
-                zero_threshold: f64::from_bits(1),
-                zero_count: native.zeroes,
-                negative: NativeHistogramBuckets {
-                    spans: &[],
-                    deltas: &[],
-                },
-                positive: NativeHistogramBuckets {
-                    spans: &native.spans,
-                    deltas: &native.deltas,
-                },
-                created: None,
-            },
-        ),
-        None => to.encode_histogram::<NoLabelSet>(h.sum, h.count, &h.classic, None),
+    #[test]
+    fn created_timestamps_are_for_openmetrics() {
+        let mut counter = Family::new(&COUNTER);
+        counter.push(["a\"b".to_owned()], Value::Count(3));
+        counter.series[0].created = Some(12.5);
+        let mut times = Family::new(&SUMMARY);
+        times.push([], Value::Summary { count: 2, sum: 0.5 });
+        times.series[0].created = Some(13.0);
+        let [plain, open] = both(&[counter, times]);
+        assert_eq!(
+            plain,
+            "# HELP a_seconds_total Things.\n# TYPE a_seconds_total counter\n\
+             a_seconds_total{x=\"a\\\"b\"} 3\n\
+             # HELP t_seconds Times.\n# TYPE t_seconds summary\n\
+             t_seconds_sum 0.5\nt_seconds_count 2\n"
+        );
+        assert_eq!(
+            open,
+            "# HELP a_seconds Things.\n# TYPE a_seconds counter\n# UNIT a_seconds seconds\n\
+             a_seconds_total{x=\"a\\\"b\"} 3\na_seconds_created{x=\"a\\\"b\"} 12.500\n\
+             # HELP t_seconds Times.\n# TYPE t_seconds summary\n# UNIT t_seconds seconds\n\
+             t_seconds_sum 0.5\nt_seconds_count 2\nt_seconds_created 13.000\n# EOF\n"
+        );
     }
 }

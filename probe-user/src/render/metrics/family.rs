@@ -31,19 +31,23 @@ pub struct Metric {
 }
 
 impl Metric {
-    /// Returns the name that queries use, without the suffixes of a histogram.
+    /// Returns the name with its unit, and without the suffix of its kind: the name of the family
+    /// in OpenMetrics.
+    pub fn base_name(&self) -> String {
+        match self.unit.suffix() {
+            Some(unit) => format!("{}_{unit}", self.name),
+            None => self.name.to_owned(),
+        }
+    }
+
+    /// Returns the name that queries use, without the suffixes of a histogram or a summary.
     pub fn full_name(&self) -> String {
-        let mut name = self.name.to_owned();
-        if let Some(unit) = self.unit.suffix() {
-            name.push('_');
-            name.push_str(unit);
-        }
-        match self.kind {
-            Kind::Counter => name.push_str("_total"),
-            Kind::Info => name.push_str("_info"),
-            Kind::Gauge | Kind::Histogram => {}
-        }
-        name
+        let suffix = match self.kind {
+            Kind::Counter => "_total",
+            Kind::Info => "_info",
+            Kind::Gauge | Kind::Histogram | Kind::Summary => "",
+        };
+        self.base_name() + suffix
     }
 }
 
@@ -56,8 +60,27 @@ pub enum Kind {
     Gauge,
     /// Buckets, a sum and a count.
     Histogram,
+    /// A sum and a count.
+    Summary,
     /// Always 1, with the information in the labels; the name ends in `_info`.
     Info,
+}
+
+impl Kind {
+    /// Returns the word that text formats use; Prometheus text has no info.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Kind::Counter => "counter",
+            Kind::Gauge | Kind::Info => "gauge",
+            Kind::Histogram => "histogram",
+            Kind::Summary => "summary",
+        }
+    }
+
+    /// Whether values of this kind count something since a moment.
+    pub const fn counts(self) -> bool {
+        matches!(self, Kind::Counter | Kind::Histogram | Kind::Summary)
+    }
 }
 
 /// The unit of a metric.
@@ -123,7 +146,19 @@ impl Family {
         debug_assert_eq!(N, self.metric.labels.len(), "{}", self.metric.name);
         let names = self.metric.labels.iter().map(|l| l.name);
         let labels = names.zip(labels).collect();
-        self.series.push(Series { labels, value });
+        self.series.push(Series {
+            labels,
+            value,
+            created: None,
+        });
+    }
+
+    /// Adds a series whose count began at a known time, in seconds since 1970.
+    pub fn push_since<const N: usize>(&mut self, labels: [String; N], value: Value, since: f64) {
+        self.push(labels, value);
+        if let Some(series) = self.series.last_mut() {
+            series.created = Some(since);
+        }
     }
 }
 

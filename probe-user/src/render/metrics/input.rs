@@ -1,6 +1,10 @@
 //! Everything that the metrics of one page are computed from.
 
-use std::{cell::OnceCell, ops::Deref, time::SystemTime};
+use std::{
+    cell::OnceCell,
+    ops::Deref,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use crate::{
     model::{
@@ -16,12 +20,20 @@ use crate::{
 pub struct Input<'a> {
     /// The counts of the kernel side.
     pub snapshot: &'a Snapshot,
+    /// The kernel's release.
+    pub kernel: &'a str,
+    /// Subscribers whose series are there from the first page on, at 0.
+    pub subscribers: &'a [String],
     /// The costliest cgroups, with `--cgroups`.
     pub cgroups: Option<&'a Top>,
     /// The runs of the BPF programs, if the kernel counts them.
     pub programs: &'a [ProgramRuns],
     /// The exporter's own process.
     pub process: ProcessStats,
+    /// Pins that the whole host holds, in pages; `None` where the kernel does not count them.
+    pub pinned_pages: Option<u64>,
+    /// How often, and how long, the kernel was read.
+    pub reads: Reads,
     /// Futile unmaps that were recorded individually, for exemplars; the newest is last.
     pub events: &'a [Event],
     /// The time at which the probes were attached.
@@ -30,10 +42,33 @@ pub struct Input<'a> {
     pub dropped: u64,
 }
 
-impl Input<'_> {
+impl<'a> Input<'a> {
+    /// The page of a snapshot and nothing else.
+    pub fn of(snapshot: &'a Snapshot) -> Self {
+        Self {
+            snapshot,
+            kernel: "",
+            subscribers: &[],
+            cgroups: None,
+            programs: &[],
+            process: ProcessStats::default(),
+            pinned_pages: None,
+            reads: Reads::default(),
+            events: &[],
+            attached: UNIX_EPOCH,
+            dropped: 0,
+        }
+    }
+
     /// Returns what the attached hooks measure.
     pub fn measured(&self) -> Measured {
         Measured::new(&self.snapshot.hooks)
+    }
+
+    /// Returns the time `elapsed` seconds after the attach, in seconds since 1970.
+    pub fn time_at(&self, elapsed: f64) -> f64 {
+        let attached = self.attached.duration_since(UNIX_EPOCH);
+        attached.map_or(0.0, |since| since.as_secs_f64()) + elapsed
     }
 }
 
@@ -53,10 +88,10 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Returns the groups of reclaim, derived once.
+    /// Returns the groups of all roads, derived once.
     pub(crate) fn rows(&self) -> &[GroupRow] {
         self.rows
-            .get_or_init(|| derive::reclaim_rows(self.measured(), None, self.snapshot))
+            .get_or_init(|| derive::rows(self.measured(), None, self.snapshot))
     }
 }
 
@@ -79,4 +114,13 @@ pub struct ProcessStats {
     pub open_fds: Option<u64>,
     /// The start time, in seconds since 1970.
     pub start: Option<f64>,
+}
+
+/// Reads of the kernel, those for this page included.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Reads {
+    /// The number of reads.
+    pub count: u64,
+    /// The time that they took, in seconds.
+    pub seconds: f64,
 }

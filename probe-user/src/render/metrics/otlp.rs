@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::{
     common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value},
     metrics::v1::{
         AggregationTemporality, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint,
-        ResourceMetrics, ScopeMetrics, Sum, metric, number_data_point,
+        ResourceMetrics, ScopeMetrics, Sum, Summary, SummaryDataPoint, metric, number_data_point,
     },
     resource::v1::Resource,
 };
@@ -82,6 +82,9 @@ fn metric(family: &Family, times: (u64, u64)) -> Metric {
         Kind::Gauge | Kind::Info => metric::Data::Gauge(Gauge {
             data_points: numbers(&family.series, times),
         }),
+        Kind::Summary => metric::Data::Summary(Summary {
+            data_points: summaries(&family.series, times),
+        }),
         Kind::Histogram => metric::Data::Histogram(Histogram {
             data_points: histograms(&family.series, times),
             aggregation_temporality: cumulative,
@@ -112,7 +115,7 @@ fn numbers(series: &[Series], (start, now): (u64, u64)) -> Vec<NumberDataPoint> 
             i64::try_from(*n).unwrap_or(i64::MAX),
         )),
         Value::Number(n) => Some(number_data_point::Value::AsDouble(*n)),
-        Value::Histogram(_) => None,
+        Value::Summary { .. } | Value::Histogram(_) => None,
     };
     series
         .iter()
@@ -122,6 +125,23 @@ fn numbers(series: &[Series], (start, now): (u64, u64)) -> Vec<NumberDataPoint> 
             time_unix_nano: now,
             value: value(&s.value),
             ..NumberDataPoint::default()
+        })
+        .collect()
+}
+
+fn summaries(series: &[Series], (start, now): (u64, u64)) -> Vec<SummaryDataPoint> {
+    let known = series.iter().filter_map(|s| match s.value {
+        Value::Summary { count, sum } => Some((s, count, sum)),
+        _ => None,
+    });
+    known
+        .map(|(s, count, sum)| SummaryDataPoint {
+            attributes: attributes(&s.labels),
+            start_time_unix_nano: start,
+            time_unix_nano: now,
+            count,
+            sum,
+            ..SummaryDataPoint::default()
         })
         .collect()
 }

@@ -2,10 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{
-    family::{Kind, Metric},
-    registry::METRICS,
-};
+use super::{family::Metric, registry::METRICS};
 
 /// Returns the tables of all metrics and of their labels, in Markdown.
 pub fn reference() -> String {
@@ -29,12 +26,7 @@ pub fn reference() -> String {
 }
 
 fn row(out: &mut String, metric: &Metric) {
-    let kind = match metric.kind {
-        Kind::Counter => "counter",
-        // Prometheus text has no info.
-        Kind::Gauge | Kind::Info => "gauge",
-        Kind::Histogram => "histogram",
-    };
+    let kind = metric.kind.word();
     let labels = metric.labels.iter().map(|l| code(l.name));
     let option = metric.option.map(code);
     let hooks = metric.needs.iter().map(|h| code(h.name()));

@@ -10,16 +10,22 @@ pub struct Series {
     pub labels: Vec<Pair>,
     /// The value.
     pub value: Value,
+    /// When its count began, in seconds since 1970; `None` for what is no count, and until
+    /// [`super::Births`] sets it.
+    pub created: Option<f64>,
 }
 
 impl Series {
-    /// The number of series that a Prometheus server makes of this one.
+    /// The number of series that a Prometheus server makes of this one, at most: it makes one of
+    /// the created timestamp too, if it scrapes OpenMetrics text.
     pub fn cost(&self) -> usize {
-        match &self.value {
+        let own = match &self.value {
             Value::Count(_) | Value::Number(_) => 1,
+            Value::Summary { .. } => 2,
             // The buckets, the sum and the count.
             Value::Histogram(h) => h.classic.len() + 2,
-        }
+        };
+        own + usize::from(self.created.is_some())
     }
 }
 
@@ -30,8 +36,37 @@ pub enum Value {
     Count(u64),
     /// Any number.
     Number(f64),
+    /// The number of values and their sum, in the metric's unit.
+    Summary {
+        /// The number of observed values.
+        count: u64,
+        /// Their exact sum.
+        sum: f64,
+    },
     /// A histogram.
     Histogram(Box<Buckets>),
+}
+
+impl Value {
+    /// Makes it 0.
+    pub fn clear(&mut self) {
+        match self {
+            Value::Count(n) => *n = 0,
+            Value::Number(n) => *n = 0.0,
+            Value::Summary { count, sum } => (*count, *sum) = (0, 0.0),
+            Value::Histogram(h) => {
+                (h.count, h.sum) = (0, 0.0);
+                h.classic.iter_mut().for_each(|(_, n)| *n = 0);
+                h.exemplars.clear();
+                if let Some(native) = &mut h.native {
+                    *native = Native {
+                        schema: native.schema,
+                        ..Native::default()
+                    };
+                }
+            }
+        }
+    }
 }
 
 /// The value of a histogram.

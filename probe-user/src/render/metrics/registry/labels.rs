@@ -2,6 +2,12 @@
 
 use crate::render::metrics::family::Label;
 
+/// Why the unmap was tried.
+pub(super) const ROAD: Label = Label {
+    name: "road",
+    meaning: "why the unmap was tried: `reclaim`; this version hooks no other",
+};
+
 /// Who was reclaiming.
 pub(super) const RECLAIMER: Label = Label {
     name: "reclaimer",
@@ -26,6 +32,19 @@ pub(super) const VERDICT: Label = Label {
 pub(super) const HOOK: Label = Label {
     name: "hook",
     meaning: "the hook's name, as in `pinscope doctor`",
+};
+
+/// How a hook is attached.
+pub(super) const ATTACH: Label = Label {
+    name: "attach",
+    meaning: "`kprobe`, `fentry`, or `raw_tracepoint`; empty if the hook is not attached",
+};
+
+/// A map of the kernel side.
+pub(super) const MAP: Label = Label {
+    name: "map",
+    meaning: "`tasks`, `groups`, `victims`, `mappings`, `folios`, `subscribers`, `events`, or \
+              `reads`: see [what each loses](runbooks.md#pinscopelosingcounts)",
 };
 
 /// A BPF program.

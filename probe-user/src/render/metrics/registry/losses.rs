@@ -1,7 +1,8 @@
 //! The metric of what pinscope lost.
 
+use super::labels::MAP;
 use crate::render::metrics::{
-    family::{Kind, Label, Metric, Unit},
+    family::{Kind, Metric, Unit},
     value::Value,
 };
 
@@ -12,11 +13,7 @@ pub(super) static LOST: Metric = Metric {
     help: "Counts that a full map could not take, failed reads, and dropped events, by map; all \
            but events make counters too low",
     details: "",
-    labels: &[Label {
-        name: "map",
-        meaning: "`tasks`, `groups`, `victims`, `mappings`, `folios`, `subscribers`, `events`, or \
-                  `reads`: see [what each loses](runbooks.md#pinscopelosingcounts)",
-    }],
+    labels: &[MAP],
     needs: &[],
     option: None,
     collect: |input, family| {

@@ -8,6 +8,7 @@ mod exporter;
 mod hooks;
 mod labels;
 mod losses;
+mod maps;
 mod notifiers;
 mod process;
 mod programs;
@@ -18,26 +19,34 @@ use super::{
     input::{Input, Page},
 };
 
-/// All metrics, those of most worth first: the series budget keeps what comes first.
+/// All metrics, those of most worth first: the series budget keeps what comes first. What comes
+/// before the unmaps has fewer series than the smallest budget, so it is never dropped.
 pub static METRICS: &[&Metric] = &[
     &exporter::BUILD,
     &exporter::SERIES_DROPPED,
     &hooks::ACTIVE,
+    &losses::LOST,
     &hooks::MISSED,
     &unmaps::UNMAPS,
-    &unmaps::PAGES,
     &notifiers::CALLS,
-    &unmaps::TIMES,
-    &unmaps::EXCESS_REFERENCES,
     &notifiers::TIMES,
-    &losses::LOST,
     &process::CPU,
     &process::RESIDENT_MEMORY,
     &process::OPEN_FDS,
     &process::START_TIME,
+    &exporter::READS,
+    &exporter::PINNED_PAGES,
+    &maps::ENTRIES,
+    &maps::MAX_ENTRIES,
+    &hooks::INFO,
+    &unmaps::PAGES,
+    &unmaps::EXCESS_REFERENCES,
+    &unmaps::TIMES,
     &programs::TIME,
     &programs::RUNS,
     &cgroups::UNMAPS,
+    &cgroups::PAGES,
+    &cgroups::TIME,
 ];
 
 /// Collects all metrics that have series, in the order of [`METRICS`]. A metric whose hooks are
@@ -61,7 +70,7 @@ pub fn families(input: &Input<'_>) -> Vec<Family> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use probe_ebpf::{Memory, Reclaimer};
+    use probe_ebpf::{Memory, Reclaimer, Road};
 
     use super::*;
 
@@ -88,6 +97,7 @@ mod tests {
         let reclaimers = Reclaimer::ALL.map(Reclaimer::name);
         let memory = Memory::ALL.map(Memory::name);
         for (label, words) in [
+            (labels::ROAD, &[Road::Reclaim.name()][..]),
             (labels::RECLAIMER, reclaimers.as_slice()),
             (labels::MEMORY, memory.as_slice()),
         ] {

@@ -1,44 +1,46 @@
-//! Metrics of the MMU notifiers: how often and how long reclaim's unmaps called them.
+//! Metrics of the MMU notifiers: how often and how long unmaps called them.
 
 use std::collections::BTreeMap;
 
-use probe_ebpf::{Hook, Verdict};
+use probe_ebpf::{Hook, Road, Verdict};
 
-use super::labels::VERDICT;
-use crate::render::metrics::{
-    buckets,
-    family::{Kind, Label, Metric, Unit},
-    value::Value,
+use super::{
+    labels::{ROAD, VERDICT},
+    unmaps::verdicts,
+};
+use crate::{
+    render::metrics::{
+        family::{Kind, Label, Metric, Unit},
+        value::Value,
+    },
+    words::Word,
 };
 
 pub(super) static CALLS: Metric = Metric {
     name: "pinscope_notifier_calls",
     unit: Unit::Of("calls"),
     kind: Kind::Counter,
-    help: "MMU notifier calls within reclaim's unmaps, by the folio's verdict",
+    help: "MMU notifier calls within unmaps, by the folio's verdict",
     details: "",
-    labels: &[VERDICT],
+    labels: &[ROAD, VERDICT],
     needs: &[Hook::Unmap, Hook::NotifierStart],
     option: None,
     collect: |input, family| {
-        let measured = input.measured();
-        // A verdict that the attached hooks can give starts at 0.
-        let mut by: BTreeMap<Verdict, u64> = Verdict::ALL
-            .into_iter()
-            .filter(|v| *v != Verdict::Undecided && measured.verdict(*v))
-            .map(|v| (v, 0))
+        let mut by: BTreeMap<(Word<Road>, Verdict), u64> = verdicts(input.measured())
+            .map(|v| ((Road::Reclaim.into(), v), 0))
             .collect();
         for row in input.rows() {
             for verdict in Verdict::ALL {
                 let c = row.counts[verdict as usize];
                 if c.folios > 0 {
-                    let sum = by.entry(verdict).or_default();
+                    let sum = by.entry((row.name.road.clone(), verdict)).or_default();
                     *sum = sum.saturating_add(c.notifier_calls);
                 }
             }
         }
-        for (verdict, calls) in by {
-            family.push([verdict.name().to_owned()], Value::Count(calls));
+        for ((road, verdict), calls) in by {
+            let labels = [road.to_string(), verdict.name().to_owned()];
+            family.push(labels, Value::Count(calls));
         }
     },
 };
@@ -46,27 +48,29 @@ pub(super) static CALLS: Metric = Metric {
 pub(super) static TIMES: Metric = Metric {
     name: "pinscope_notifier",
     unit: Unit::Seconds,
-    kind: Kind::Histogram,
-    help: "Time of MMU notifier calls within reclaim's unmaps, by a subscriber that took part; \
-           only sum and count are known",
+    kind: Kind::Summary,
+    help: "Time of MMU notifier calls within unmaps, by a subscriber that took part",
     details: "An upper bound if subscribers share an mm: see [Limits](#limits).",
     labels: &[Label {
         name: "subscriber",
         meaning: "the symbol of the subscriber's callback, such as \
-                  `kvm_mmu_notifier_invalidate_range_start`",
+                  `kvm_mmu_notifier_invalidate_range_start`; `interval notifiers` for subscribers \
+                  that the kernel keeps by range, `none found` for calls on an mm whose subscribers \
+                  have left",
     }],
     needs: &[Hook::Unmap, Hook::NotifierStart],
     option: None,
     collect: |input, family| {
-        let mut by: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+        let known = input.subscribers.iter();
+        let mut by: BTreeMap<&str, (u64, u64)> = known.map(|s| (s.as_str(), (0, 0))).collect();
         for s in input.snapshot.subscribers.iter().flatten() {
             let (calls, ns) = by.entry(&s.symbol).or_default();
             *calls = calls.saturating_add(s.calls);
             *ns = ns.saturating_add(s.ns);
         }
-        for (symbol, (calls, ns)) in by {
-            let value = buckets::undistributed(calls, ns as f64 / 1e9);
-            family.push([symbol.to_owned()], Value::Histogram(Box::new(value)));
+        for (symbol, (count, ns)) in by {
+            let sum = ns as f64 / 1e9;
+            family.push([symbol.to_owned()], Value::Summary { count, sum });
         }
     },
 };

@@ -15,8 +15,11 @@ pub(super) static CPU: Metric = Metric {
     needs: &[],
     option: None,
     collect: |input, family| {
-        if let Some(seconds) = input.process.cpu_seconds {
-            family.push([], Value::Number(seconds));
+        // It counts since the process started, not since the probes were attached.
+        match (input.process.cpu_seconds, input.process.start) {
+            (Some(seconds), Some(start)) => family.push_since([], Value::Number(seconds), start),
+            (Some(seconds), None) => family.push([], Value::Number(seconds)),
+            (None, _) => {}
         }
     },
 };

@@ -1,15 +1,15 @@
 //! Metrics of the unmaps: how many, of what, how long, and held by how many references.
 
-use std::{collections::BTreeMap, time::UNIX_EPOCH};
+use std::collections::BTreeMap;
 
-use probe_ebpf::{Hook, Memory, Reclaimer, Verdict};
+use probe_ebpf::{Hook, Memory, Reclaimer, Road, Verdict};
 
-use super::labels::{MEMORY, RECLAIMER, VERDICT};
+use super::labels::{MEMORY, RECLAIMER, ROAD, VERDICT};
 use crate::{
-    model::capture::histogram::merged,
+    model::{Measured, capture::histogram::merged},
     render::metrics::{
         buckets::{self, Of},
-        family::{Kind, Metric, Unit},
+        family::{Family, Kind, Metric, Unit},
         input::{Input, Page},
         value::{Example, Value},
     },
@@ -21,44 +21,24 @@ pub(super) static UNMAPS: Metric = Metric {
     name: "pinscope_unmaps",
     unit: Unit::Of("folios"),
     kind: Kind::Counter,
-    help: "Folios that reclaim unmapped, by verdict",
-    details: "The futile series of the usual reclaimers and kinds of memory start at 0.",
-    labels: &[RECLAIMER, MEMORY, VERDICT],
+    help: "Folios that were unmapped, by verdict",
+    details: "All series that the attached hooks can give start at 0.",
+    labels: &[ROAD, RECLAIMER, MEMORY, VERDICT],
     needs: &[Hook::Unmap],
     option: None,
-    collect: |input, family| {
-        for ((reclaimer, memory, verdict), sums) in groups(input) {
-            let labels = [
-                reclaimer.to_string(),
-                memory.to_string(),
-                verdict.name().to_owned(),
-            ];
-            family.push(labels, Value::Count(sums.folios));
-        }
-    },
+    collect: |input, family| counts(input, family, |sums| sums.folios),
 };
 
 pub(super) static PAGES: Metric = Metric {
     name: "pinscope_unmapped_pages",
     unit: Unit::Of("pages"),
     kind: Kind::Counter,
-    help: "Pages of the folios that reclaim unmapped, by verdict",
+    help: "Pages of the folios that were unmapped, by verdict",
     details: "",
-    labels: &[RECLAIMER, MEMORY, VERDICT],
+    labels: &[ROAD, RECLAIMER, MEMORY, VERDICT],
     needs: &[Hook::Unmap],
     option: None,
-    collect: |input, family| {
-        for ((reclaimer, memory, verdict), sums) in groups(input) {
-            if sums.pages > 0 {
-                let labels = [
-                    reclaimer.to_string(),
-                    memory.to_string(),
-                    verdict.name().to_owned(),
-                ];
-                family.push(labels, Value::Count(sums.pages));
-            }
-        }
-    },
+    collect: |input, family| counts(input, family, |sums| sums.pages),
 };
 
 pub(super) static TIMES: Metric = Metric {
@@ -67,16 +47,18 @@ pub(super) static TIMES: Metric = Metric {
     kind: Kind::Histogram,
     help: "Time from entry to return of try_to_unmap, including the MMU notifiers and pinscope's \
            own probes in it",
-    details: "",
-    labels: &[VERDICT],
+    details: "The futile and freed series of the usual reclaimers start at 0; others appear with \
+              their first unmap. Recordings of versions that did not tell reclaimers apart have \
+              `unknown`.",
+    labels: &[RECLAIMER, VERDICT],
     needs: &[Hook::Unmap],
     option: None,
     collect: |input, family| {
-        for (verdict, h) in times(input) {
+        for ((reclaimer, verdict), h) in times(input) {
             let mut value = buckets::exported(&h, Of::Times);
-            value.exemplars = exemplars(input, verdict);
-            let value = Value::Histogram(Box::new(value));
-            family.push([verdict.name().to_owned()], value);
+            value.exemplars = exemplars(input, reclaimer, verdict);
+            let labels = [reclaimer.name().to_owned(), verdict.name().to_owned()];
+            family.push(labels, Value::Histogram(Box::new(value)));
         }
     },
 };
@@ -96,16 +78,26 @@ pub(super) static EXCESS_REFERENCES: Metric = Metric {
     },
 };
 
-/// The usual reclaimers and kinds of memory. Their futile series start at 0, so that `rate()`
-/// sees the first increase.
-const RECLAIMERS: [Reclaimer; 5] = [
+/// The kinds of memory that reclaim finds on its lists.
+const MEMORIES: [Memory; 4] = [Memory::Anon, Memory::Shmem, Memory::File, Memory::Lazyfree];
+/// The reclaimers that most hosts have. A histogram has many series: those of others wait for
+/// their first unmap.
+const USUAL: [Reclaimer; 5] = [
     Reclaimer::Kswapd,
     Reclaimer::Direct,
     Reclaimer::Memcg,
     Reclaimer::Proactive,
     Reclaimer::Madvise,
 ];
-const MEMORIES: [Memory; 3] = [Memory::Anon, Memory::Shmem, Memory::File];
+
+/// The verdicts that the attached hooks can give; `undecided` only if they cannot decide all.
+pub(super) fn verdicts(measured: Measured) -> impl Iterator<Item = Verdict> {
+    let always = move |v: Verdict| match v {
+        Verdict::Undecided => !measured.by(Hook::ShrinkList),
+        _ => measured.verdict(v),
+    };
+    Verdict::ALL.into_iter().filter(move |v| always(*v))
+}
 
 #[derive(Default)]
 struct Sums {
@@ -113,28 +105,43 @@ struct Sums {
     pages: u64,
 }
 
-type Key = (Word<Reclaimer>, Word<Memory>, Verdict);
+type Key = (Word<Road>, Word<Reclaimer>, Word<Memory>, Verdict);
 
-/// Sums up the unmaps by reclaimer, memory and verdict.
+fn counts(input: &Page<'_>, family: &mut Family, count: fn(&Sums) -> u64) {
+    for ((road, reclaimer, memory, verdict), sums) in groups(input) {
+        let labels = [
+            road.to_string(),
+            reclaimer.to_string(),
+            memory.to_string(),
+            verdict.name().to_owned(),
+        ];
+        family.push(labels, Value::Count(count(&sums)));
+    }
+}
+
+/// Sums up the unmaps by road, reclaimer, memory and verdict.
 fn groups(input: &Page<'_>) -> BTreeMap<Key, Sums> {
     let measured = input.measured();
     let mut by: BTreeMap<Key, Sums> = BTreeMap::new();
-    for verdict in futile(input) {
-        for reclaimer in RECLAIMERS {
-            for memory in MEMORIES {
-                let reclaimer = measured.reclaimer(reclaimer);
-                by.entry((reclaimer.into(), memory.into(), verdict))
+    let named = |r: &Reclaimer| *r != Reclaimer::Unknown;
+    for reclaimer in Reclaimer::ALL.into_iter().filter(named) {
+        let reclaimer = measured.reclaimer(reclaimer);
+        for memory in MEMORIES {
+            for verdict in verdicts(measured) {
+                let road = Road::Reclaim.into();
+                by.entry((road, reclaimer.into(), memory.into(), verdict))
                     .or_default();
             }
         }
     }
     for row in input.rows() {
-        let (group, counts) = (&row.name, &row.counts);
+        let name = &row.name;
         for verdict in Verdict::ALL {
-            let c = counts[verdict as usize];
+            let c = row.counts[verdict as usize];
             if c.folios > 0 {
+                let (road, reclaimer) = (name.road.clone(), name.reclaimer.clone());
                 let sums = by
-                    .entry((group.reclaimer.clone(), group.memory.clone(), verdict))
+                    .entry((road, reclaimer, name.memory.clone(), verdict))
                     .or_default();
                 sums.folios = sums.folios.saturating_add(c.folios);
                 sums.pages = sums.pages.saturating_add(c.pages);
@@ -144,35 +151,49 @@ fn groups(input: &Page<'_>) -> BTreeMap<Key, Sums> {
     by
 }
 
-/// The futile verdicts that the attached hooks can give.
-fn futile(input: &Input<'_>) -> impl Iterator<Item = Verdict> {
+/// The times by reclaimer and verdict.
+fn times(input: &Input<'_>) -> BTreeMap<(Reclaimer, Verdict), Histogram> {
     let measured = input.measured();
-    let all = Verdict::ALL.into_iter();
-    all.filter(move |v| v.is_futile() && measured.verdict(*v))
-}
-
-/// The times by verdict: of the futile verdicts always, of the others if they have any.
-fn times(input: &Input<'_>) -> BTreeMap<Verdict, Histogram> {
-    let measured = input.measured();
-    let mut by: BTreeMap<Verdict, Histogram> =
-        futile(input).map(|v| (v, Histogram::default())).collect();
-    for (verdict, h) in &input.snapshot.unmap_ns {
+    let mut by: BTreeMap<_, Histogram> = BTreeMap::new();
+    let mut add = |reclaimer, verdict, h: &Histogram| {
         if h.buckets.iter().any(|n| *n > 0) {
-            let to = by.entry(measured.attribute(*verdict)).or_default();
+            let row = (measured.reclaimer(reclaimer), measured.attribute(verdict));
+            let to = by.entry(row).or_default();
             *to = merged(to, h);
+        }
+    };
+    let apart = &input.snapshot.unmap_ns_by_reclaimer;
+    for ((reclaimer, verdict), h) in apart {
+        add(*reclaimer, *verdict, h);
+    }
+    let together = &input.snapshot.unmap_ns;
+    if apart.is_empty() && together.values().any(|h| h.buckets.iter().any(|n| *n > 0)) {
+        for (verdict, h) in together {
+            add(Reclaimer::Unknown, *verdict, h);
+        }
+        return by;
+    }
+    for reclaimer in USUAL {
+        let usual = |v: &Verdict| v.is_futile() || *v == Verdict::Freed;
+        for verdict in verdicts(measured).filter(usual) {
+            by.entry((measured.reclaimer(reclaimer), verdict))
+                .or_default();
         }
     }
     by
 }
 
 /// The newest individual unmap of each bucket.
-fn exemplars(input: &Input<'_>, verdict: Verdict) -> Vec<(usize, Example)> {
-    let start = input
-        .attached
-        .duration_since(UNIX_EPOCH)
-        .map_or(0.0, |d| d.as_secs_f64());
+fn exemplars(input: &Input<'_>, reclaimer: Reclaimer, verdict: Verdict) -> Vec<(usize, Example)> {
+    let measured = input.measured();
+    let of = |said: &Word<Reclaimer>| {
+        let said = said.known().map(|r| measured.reclaimer(r));
+        // A recording that does not tell reclaimers apart has all its times under one.
+        reclaimer == Reclaimer::Unknown || said == Some(reclaimer)
+    };
+    let events = input.events.iter();
     let mut found: BTreeMap<usize, Example> = BTreeMap::new();
-    for event in input.events.iter().filter(|e| e.verdict == verdict) {
+    for event in events.filter(|e| e.verdict == verdict && of(&e.reclaimer)) {
         let mut labels = vec![
             ("reclaimer_comm", end_of(&event.reclaimer_comm, 16)),
             ("memory", end_of(event.memory.as_str(), 16)),
@@ -182,7 +203,7 @@ fn exemplars(input: &Input<'_>, verdict: Verdict) -> Vec<(usize, Example)> {
         }
         let example = Example {
             value: Of::Times.scale(event.unmap_ns),
-            at: start + event.elapsed,
+            at: input.time_at(event.elapsed),
             labels,
         };
         found.insert(buckets::classic_of(event.unmap_ns, Of::Times), example);
