@@ -299,7 +299,7 @@ pub struct Export {
     pub cgroups: usize,
 
     /// Maximum number of time series. Series beyond it are dropped and counted.
-    #[arg(long, value_name = "N", default_value_t = 2000,
+    #[arg(long, value_name = "N", default_value_t = 5000,
           value_parser = RangedU64ValueParser::<usize>::new().range(100..=100_000))]
     pub max_series: usize,
 

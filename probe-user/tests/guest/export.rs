@@ -19,17 +19,13 @@ use crate::{
     test, test_unless,
 };
 
-const EXPORTER: &str = "127.0.0.1:9723";
+pub(crate) const EXPORTER: &str = "127.0.0.1:9723";
 const SERVER: &str = "127.0.0.1:9090";
 /// The longest wait: generous, for emulation.
 const LIMIT: Duration = Duration::from_secs(120);
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let none = run(&["prometheus", "--version"])
-        .is_ok_and(|ran| ran.status.success())
-        .then_some(())
-        .is_none()
-        .then_some("this guest was started without a Prometheus server");
+    let none = no_prometheus();
     vec![
         test("export_counts_what_the_workload_did", counts),
         test("export_by_cgroup_counts_each_once", cgroups),
@@ -40,8 +36,14 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
+/// Returns the reason why no Prometheus server can be started.
+pub(crate) fn no_prometheus() -> Option<&'static str> {
+    let there = run(&["prometheus", "--version"]).is_ok_and(|ran| ran.status.success());
+    (!there).then_some("this guest was started without a Prometheus server")
+}
+
 /// Sends a GET and returns the body of the response, whose status must be 200.
-fn get(address: &str, path: &str, accept: &str) -> Result<String> {
+pub(crate) fn get(address: &str, path: &str, accept: &str) -> Result<String> {
     let mut stream = TcpStream::connect(address).context("connecting")?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     write!(
@@ -79,7 +81,7 @@ fn unchunked(mut body: &str) -> String {
     whole
 }
 
-fn wait<T>(what: &str, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+pub(crate) fn wait<T>(what: &str, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     let begun = Instant::now();
     loop {
         match attempt() {
@@ -90,7 +92,7 @@ fn wait<T>(what: &str, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     }
 }
 
-fn exporter(flags: &[&str]) -> Result<Running> {
+pub(crate) fn exporter(flags: &[&str]) -> Result<Running> {
     let running = start(&[&["pinscope", "export", "--interval", "50ms"], flags].concat())?;
     wait("the exporter", || get(EXPORTER, "/readyz", "*/*"))
         .with_context(|| running.stderr.so_far())?;
@@ -98,7 +100,7 @@ fn exporter(flags: &[&str]) -> Result<Running> {
 }
 
 /// Sums all samples whose name and labels contain all these words.
-fn sum(metrics: &str, words: &[&str]) -> f64 {
+pub(crate) fn sum(metrics: &str, words: &[&str]) -> f64 {
     metrics
         .lines()
         .filter(|l| !l.starts_with('#') && words.iter().all(|w| l.contains(w)))
@@ -118,17 +120,20 @@ fn counts() -> Result<()> {
     let exporter = exporter(&[])?;
     let truths = [provoke("memfd-pin")?, provoke("memfd-get")?];
     std::thread::sleep(Duration::from_millis(200));
+    // A series that is not known from the start is 0 on its first page.
+    get(EXPORTER, "/metrics", "text/plain")?;
+    std::thread::sleep(Duration::from_millis(200));
     let metrics = get(EXPORTER, "/metrics", "text/plain")?;
     let mut check = Check::default();
     for (truth, verdict) in truths.iter().zip(["futile_pinned", "futile_referenced"]) {
         let label = format!("verdict=\"{verdict}\"");
         let expected = truth.unmaps_expected as f64;
         for name in [
-            "pinscope_unmaps_total{reclaimer=\"madvise\",memory=\"shmem\"",
-            "pinscope_unmapped_pages_total{reclaimer=\"madvise\",memory=\"shmem\"",
+            "pinscope_unmaps_total{road=\"reclaim\",reclaimer=\"madvise\",memory=\"shmem\"",
+            "pinscope_unmapped_pages_total{road=\"reclaim\",reclaimer=\"madvise\",memory=\"shmem\"",
             "pinscope_notifier_calls_total",
-            "pinscope_unmap_seconds_count",
-            "pinscope_unmap_seconds_bucket{le=\"+Inf\"",
+            "pinscope_unmap_seconds_count{reclaimer=\"madvise\"",
+            "pinscope_unmap_seconds_bucket{le=\"+Inf\",reclaimer=\"madvise\"",
         ] {
             check.same(name, sum(&metrics, &[name, &label]), expected);
         }
@@ -152,6 +157,13 @@ fn counts() -> Result<()> {
         ),
         truths[1].unmaps_expected as f64,
     );
+    // The pins are given back.
+    ensure!(metrics.contains("\npinscope_pinned_pages "), "{metrics}");
+    check.at_least(
+        "reads",
+        sum(&metrics, &["pinscope_read_seconds_count"]),
+        2.0,
+    );
     check.done(&Value::String(metrics))?;
     let openmetrics = get(EXPORTER, "/metrics", "application/openmetrics-text")?;
     ensure!(openmetrics.ends_with("# EOF\n"), "{openmetrics}");
@@ -163,7 +175,7 @@ fn counts() -> Result<()> {
 }
 
 /// Ends an exporter with SIGTERM; its exit status must be 0.
-fn ended(exporter: Running) -> Result<()> {
+pub(crate) fn ended(exporter: Running) -> Result<()> {
     exporter.signal(Signal::SIGTERM)?;
     exporter.wait()?.expect_code(0)
 }
@@ -198,12 +210,30 @@ fn cgroups() -> Result<()> {
         sum(&metrics, &["pinscope_unmaps_total", "futile_"]),
         (there.unmaps_expected + root.unmaps_expected) as f64,
     );
+    for (of, total) in [
+        (
+            "pinscope_cgroup_unmapped_pages_total",
+            "pinscope_unmapped_pages_total",
+        ),
+        (
+            "pinscope_cgroup_unmap_seconds_total",
+            "pinscope_unmap_seconds_sum",
+        ),
+    ] {
+        let (rows, all) = (sum(&metrics, &[of]), sum(&metrics, &[total]));
+        check.that((rows - all).abs() < 1e-6 && all > 0.0, || {
+            format!("{of}: {rows} of {all}")
+        });
+    }
     check.done(&Value::String(metrics))?;
-    // A removed cgroup has no series.
+    // A removed cgroup has no series, and its counts are not lost.
     std::fs::remove_dir(inside)?;
     wait("the dead cgroup's series", || {
         let metrics = read()?;
         ensure!(!metrics.contains("export-test"), "{metrics}");
+        let all = (there.unmaps_expected + root.unmaps_expected) as f64;
+        let rows = sum(&metrics, &[name, "futile_"]);
+        ensure!(rows == all, "{rows} of {all}");
         Ok(())
     })?;
     ended(exporter)
@@ -240,7 +270,7 @@ fn privileges() -> Result<()> {
 }
 
 /// A Prometheus server with its own data directory.
-struct Server {
+pub(crate) struct Server {
     running: Running,
     home: PathBuf,
 }
@@ -254,14 +284,14 @@ impl Drop for Server {
 }
 
 impl Server {
-    fn start(native: bool) -> Result<Self> {
+    pub(crate) fn start(interval: &str, flags: &[&str]) -> Result<Self> {
         let home = scratch("prometheus");
         std::fs::create_dir_all(&home)?;
         let config = home.join("prometheus.yml");
         std::fs::write(
             &config,
             format!(
-                "global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}\n\
+                "global: {{scrape_interval: {interval}, scrape_timeout: {interval}}}\n\
                  scrape_configs:\n- job_name: pinscope\n  static_configs:\n  \
                  - targets: ['{EXPORTER}']\n"
             ),
@@ -270,15 +300,13 @@ impl Server {
         let data = format!("--storage.tsdb.path={}", home.join("data").display());
         let listen = format!("--web.listen-address={SERVER}");
         let mut words = vec!["prometheus", &file, &data, &listen, "--log.level=warn"];
-        if native {
-            words.push("--enable-feature=native-histograms");
-        }
+        words.extend(flags);
         let running = start(&words)?;
         Ok(Self { running, home })
     }
 
     /// Returns the single value of a query.
-    fn value(&self, query: &str) -> Result<f64> {
+    pub(crate) fn value(&self, query: &str) -> Result<f64> {
         let coded: String = query.bytes().map(|b| format!("%{b:02X}")).collect();
         let body = get(SERVER, &format!("/api/v1/query?query={coded}"), "*/*")?;
         let answer: Value = serde_json::from_str(&body)?;
@@ -293,7 +321,12 @@ impl Server {
 
 fn prometheus(native: bool) -> Result<()> {
     let first = exporter(&[])?;
-    let server = Server::start(native)?;
+    let flags: &[&str] = if native {
+        &["--enable-feature=native-histograms"]
+    } else {
+        &[]
+    };
+    let server = Server::start("500ms", flags)?;
     let up = || server.value("sum(up)");
     wait("the server", || {
         let up = up()?;

@@ -31,6 +31,7 @@ mod helper;
 mod live;
 mod pressure;
 mod privileges;
+mod rates;
 mod scenarios;
 mod support;
 
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
     trials.extend(degraded::trials());
     trials.extend(live::trials());
     trials.extend(export::trials());
+    trials.extend(rates::trials());
     trials.extend(privileges::trials());
     trials.extend(barred::trials());
     trials.extend(barred::last());
