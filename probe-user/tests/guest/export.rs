@@ -352,7 +352,7 @@ fn prometheus(native: bool) -> Result<()> {
     if native {
         asked.extend([
             (
-                "histogram_count(pinscope_unmap_seconds{verdict=\"futile_pinned\"})",
+                "histogram_count(pinscope_unmap_seconds{reclaimer=\"madvise\",verdict=\"futile_pinned\"})",
                 pinned.unmaps_expected as f64,
             ),
             ("histogram_count(pinscope_excess_references)", all),
