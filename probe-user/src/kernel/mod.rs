@@ -11,6 +11,7 @@ pub mod btf;
 pub mod cgroups;
 pub mod checks;
 pub mod events;
+mod harvest;
 pub mod host;
 pub mod layout;
 mod maps;

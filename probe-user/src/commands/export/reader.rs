@@ -112,10 +112,6 @@ pub(super) trait Counters: Send {
     fn program_runs(&self) -> Vec<ProgramRuns> {
         Vec::new()
     }
-    /// Returns whether the cgroup of this name was removed.
-    fn cgroup_is_gone(&self, _name: &str) -> bool {
-        false
-    }
 }
 
 impl Counters for Probes {
@@ -132,8 +128,10 @@ impl Counters for Probes {
         Probes::program_runs(self)
     }
 
-    fn cgroup_is_gone(&self, name: &str) -> bool {
-        Probes::cgroup_is_gone(self, name)
+    fn tick(&mut self) {
+        if let Err(error) = Probes::tick(self) {
+            tracing::debug!("cannot keep the maps in order: {error}");
+        }
     }
 }
 
@@ -215,8 +213,7 @@ impl Reader {
         let snapshot = self.counters.snapshot()?;
         self.take_events();
         if let Some(top) = &mut self.cgroups {
-            let counters = &self.counters;
-            top.update(&by_cgroup(&snapshot), |name| counters.cgroup_is_gone(name));
+            top.update(&by_cgroup(&snapshot), |_| false);
         }
         let programs = self.counters.program_runs();
         let mut families = families(&Input {
