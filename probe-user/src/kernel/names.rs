@@ -84,7 +84,7 @@ impl Names {
         maps.forget_name(id);
     }
 
-    /// Whether so many cgroups are known that some should be forgotten.
+    /// Whether more cgroups are known than is useful.
     pub(super) fn too_many(&self) -> bool {
         self.cgroups.len() > MAX_NAMES
     }
