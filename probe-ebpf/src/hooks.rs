@@ -276,6 +276,22 @@ hooks! {
         not_measured: None,
         weaker: None,
     }
+    TaskExit {
+        about: "The end of a task that left reclaim unseen: what it counted is kept.",
+        source: "include/trace/events/sched.h",
+        name: "task_exit",
+        symbols: &["sched_process_exit"],
+        target: Target::Tracepoint { programs: &["task_exit"] },
+        stage: Stage::AfterUnmap,
+        needs: Some(Hook::Unmap),
+        off_by_kprobe: None,
+        usually_absent: None,
+        answers: "tasks that end while their return from reclaim was missed",
+        not_measured: None,
+        // A recording of a version without this hook is no weaker: its counts were taken at the
+        // stop.
+        weaker: None,
+    }
 }
 
 impl Hook {

@@ -96,6 +96,10 @@ shared! {
         pub cgroup_kn: u32,
         /// `kernfs_node.id`: the inode number of the cgroup's directory.
         pub kernfs_id: u32,
+        /// `kernfs_node.name`, or [`ABSENT`] if no names are to be sent.
+        pub kernfs_name: u32,
+        /// `kernfs_node.parent`, from 6.15 on `__parent`; null at the root.
+        pub kernfs_parent: u32,
 
         /// `scan_control.nr_to_reclaim`: 0 in `reclaim_pages` and nowhere else in reclaim.
         pub sc_nr_to_reclaim: u32,
@@ -141,7 +145,7 @@ shared! {
         /// Zero.
         pub pad: u32,
     }
-    size 40 + 42 * 4
+    size 40 + 44 * 4
 }
 
 /// The number of references that one pin of a small folio takes (`GUP_PIN_COUNTING_BIAS`,
@@ -178,6 +182,8 @@ impl KernelLayout {
         css_set_dfl_cgrp: ABSENT,
         cgroup_kn: ABSENT,
         kernfs_id: ABSENT,
+        kernfs_name: ABSENT,
+        kernfs_parent: ABSENT,
         sc_nr_to_reclaim: ABSENT,
         sc_target_memcg: ABSENT,
         sc_proactive: ABSENT,

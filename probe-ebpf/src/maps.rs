@@ -5,7 +5,10 @@
 //! | `TASKS` | array | slot → [`TaskState`] |
 //! | `CLAIMS` | hash | slot → tid of its owner |
 //! | `GROUPS` | hash | [`GroupKey`] → [`GroupCounts`] |
+//! | `SHARED_GROUPS` | hash | [`GroupKey`] of [`OTHERS`] → [`GroupCounts`] |
 //! | `VICTIMS` | hash | [`VictimKey`] → [`Victim`] |
+//! | `CGROUP_NAMES` | ring buffer | [`CgroupName`] |
+//! | `NAMED` | LRU hash | id of a cgroup whose name was sent → 0 |
 //! | `FOLIOS` | LRU hash | folio → its futile unmaps |
 //! | `SUBSCRIBERS` | hash | callback → [`Subscriber`] |
 //! | `TIMES` | per-CPU array | verdict → [`TimeHists`] |
@@ -36,6 +39,18 @@ pub const INTERVAL_NOTIFIERS: u64 = 1;
 /// The value in place of a callback's address where none was found. The kernel goes on making
 /// the call after an mm's last subscriber has left.
 pub const NO_SUBSCRIBER: u64 = 2;
+/// The value in place of a callback's address for those that found `SUBSCRIBERS` full.
+pub const OTHER_SUBSCRIBERS: u64 = 3;
+/// The key of all victims that found a map full. User space puts it into `VICTIMS` beforehand.
+pub const OTHERS: VictimKey = VictimKey {
+    mm: 0,
+    tgid: u32::MAX,
+    pad: u32::MAX,
+};
+/// The levels of a cgroup's path below the root that are read, at most.
+pub const NAME_LEVELS: usize = 10;
+/// The bytes of one level's name, with its NUL.
+pub const NAME_BYTES: usize = 96;
 /// The rows of [`TimeHists::by_reclaimer`]: a power of two, so that the verifier sees the bound.
 pub const RECLAIMER_ROWS: usize = 8;
 /// `TASK_COMM_LEN` (include/linux/sched.h).
@@ -120,6 +135,22 @@ shared! {
 }
 
 shared! {
+    /// A cgroup's name, sent to user space when the first of its processes loses a mapping: it is
+    /// known even if the directory is gone a moment later.
+    pub struct CgroupName {
+        /// The id: the inode number of its directory.
+        pub id: u64,
+        /// The number of levels below the root.
+        pub levels: u32,
+        /// 1: the path has more levels than [`NAME_LEVELS`], or a name couldn't be read.
+        pub partial: u32,
+        /// The directories' names (`kernfs_node.name`), the cgroup's own first, each with a NUL.
+        pub names: [[u8; NAME_BYTES]; NAME_LEVELS],
+    }
+    size 16 + NAME_LEVELS * NAME_BYTES
+}
+
+shared! {
     /// The value of `SUBSCRIBERS`. Where a process has several subscribers, each is counted with
     /// all calls and all their time: an upper bound, which `shared_calls` makes visible.
     #[derive(Default)]
@@ -180,15 +211,16 @@ shared! {
     pub struct Lost {
         /// Shrink calls of tasks that found no slot in `TASKS`, whose unmaps are not counted.
         pub tasks: u64,
-        /// Unmaps whose group didn't fit `GROUPS`.
+        /// Unmaps whose group didn't fit `GROUPS`: they count in `SHARED_GROUPS`.
         pub groups: u64,
-        /// Futile mappings whose process didn't fit `VICTIMS`.
+        /// Futile mappings whose process didn't fit `VICTIMS`: they count under [`OTHERS`].
         pub victims: u64,
         /// Futile mappings beyond [`MAX_MAPPINGS`] of one folio.
         pub mappings: u64,
         /// Futile unmaps whose folio didn't fit `FOLIOS`.
         pub folios: u64,
-        /// Notifier calls whose callback didn't fit `SUBSCRIBERS`.
+        /// Notifier calls whose callback didn't fit `SUBSCRIBERS`: they count under
+        /// [`OTHER_SUBSCRIBERS`].
         pub subscribers: u64,
         /// Events that found the ring buffer full.
         pub events: u64,
@@ -230,6 +262,15 @@ shared! {
     size 32
 }
 
+impl Subscriber {
+    /// Nothing counted yet.
+    pub const NONE: Subscriber = Subscriber {
+        calls: 0,
+        ns: 0,
+        shared_calls: 0,
+    };
+}
+
 impl GroupKey {
     /// Whether two keys are equal, ignoring the padding: this runs for every folio.
     #[inline(always)]
@@ -239,6 +280,13 @@ impl GroupKey {
             && self.reclaimer == other.reclaimer
             && self.memory == other.memory
             && self.order == other.order
+    }
+}
+
+impl VictimKey {
+    /// The cgroup that the key stands for, where victims are kept by cgroup.
+    pub const fn cgroup(&self) -> u64 {
+        self.tgid as u64 | (self.pad as u64) << 32
     }
 }
 

@@ -133,7 +133,7 @@ fn frames() {
 fn scrape(cgroups: usize) -> impl FnMut() -> (usize, usize) {
     let snapshot = host_with(500);
     let mut top = Top::new(cgroups);
-    top.update(by_cgroup(&snapshot), 15.0, |_| false);
+    top.update(by_cgroup(&snapshot), 15.0);
     let events = vec![fixtures::event()];
     move || {
         let families = families(&Input {

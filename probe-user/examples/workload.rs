@@ -9,7 +9,9 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pinscope::provoke::child::{self, Launcher};
 use pinscope::provoke::{
-    self, SCENARIOS, Scenario, ScenarioOptions, Truth, balloon, demo,
+    self, SCENARIOS, Scenario, ScenarioOptions, Truth, balloon,
+    churn::{ChurnPlan, churn},
+    demo,
     pressure::{self, PressureMode, PressurePlan},
 };
 
@@ -52,6 +54,8 @@ enum Command {
         #[arg(long, default_value_t = 2)]
         rounds: u32,
     },
+    /// Runs short-lived processes in short-lived cgroups; each has memory reclaimed, then ends.
+    Churn(Churn),
     /// Runs as a child of `pressure` or `demo`.
     #[command(hide = true)]
     Child {
@@ -116,6 +120,41 @@ struct Pressure {
     /// Prints what is known for certain as JSON.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Args)]
+struct Churn {
+    /// The number of processes.
+    #[arg(long, default_value_t = 1000)]
+    processes: u64,
+    /// The number of cgroups that the processes are spread over, one after the other; 0: they stay
+    /// in the cgroup of this process.
+    #[arg(long, default_value_t = 200)]
+    cgroups: u64,
+    /// The pages of each process whose unmaps are futile.
+    #[arg(long, default_value_t = 2)]
+    pages: usize,
+    /// The pages of each process that are freed.
+    #[arg(long, default_value_t = 1)]
+    freed: usize,
+    /// How many times each process touches its memory and has it reclaimed.
+    #[arg(long, default_value_t = 1)]
+    rounds: u32,
+    /// The number of processes that start the others, at the same time.
+    #[arg(long, default_value_t = 2)]
+    jobs: u32,
+    /// The number of long-lived processes beside them, each in a cgroup of its own.
+    #[arg(long, default_value_t = 0)]
+    steady: u32,
+    /// The pages of each long-lived process.
+    #[arg(long, default_value_t = 64)]
+    steady_pages: usize,
+    /// Prints what is known for certain as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Keeps the cgroups of the long-lived processes until standard input ends.
+    #[arg(long)]
+    hold: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -187,6 +226,7 @@ fn run(command: Command) -> Result<ExitCode> {
             pages,
             rounds,
         } => short_lived(count, pages, rounds)?,
+        Command::Churn(options) => come_and_go(&options)?,
         Command::Child { role } => {
             if !balloon::serve(&role)? {
                 child::serve(&role)?;
@@ -226,6 +266,36 @@ fn press(options: &Pressure) -> Result<()> {
     }
     if options.json {
         println!("{}", serde_json::to_string(&report)?);
+    }
+    Ok(())
+}
+
+fn come_and_go(options: &Churn) -> Result<()> {
+    let run = churn(&ChurnPlan {
+        processes: options.processes,
+        cgroups: options.cgroups,
+        pages: options.pages,
+        freed: options.freed,
+        rounds: options.rounds,
+        jobs: options.jobs,
+        steady: options.steady,
+        steady_pages: options.steady_pages,
+    })?;
+    let report = &run.report;
+    eprintln!(
+        "{} processes in {} cgroups in {:.1} s: {} unmaps, {} of them futile; {} page tables agree",
+        report.processes,
+        report.cgroups,
+        report.seconds,
+        report.unmaps_expected,
+        report.futile_expected,
+        report.inspected,
+    );
+    if options.json {
+        println!("{}", serde_json::to_string(report)?);
+    }
+    if options.hold {
+        std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink())?;
     }
     Ok(())
 }

@@ -118,7 +118,7 @@ fn recordings_give_the_same_metrics_as_ever() {
     let mut top = Top::new(5);
     for index in 0..=last {
         let snapshot = recording.frame(index).unwrap().snapshot;
-        top.update(by_cgroup(&snapshot), snapshot.elapsed, |_| false);
+        top.update(by_cgroup(&snapshot), snapshot.elapsed);
         let golden = match index {
             0 => "tests/data/golden/metrics-first.txt",
             _ if index == last => "tests/data/golden/metrics-last.txt",

@@ -39,6 +39,13 @@ pub(crate) use at_return;
 
 /// Defines the program that runs `$body` at a raw tracepoint.
 macro_rules! at_tracepoint {
+    ($program:ident, () $body:expr) => {
+        #[aya_ebpf::macros::raw_tracepoint]
+        fn $program(_ctx: aya_ebpf::programs::RawTracePointContext) -> i32 {
+            let _ = $body;
+            0
+        }
+    };
     ($program:ident, ($($arg:ident = $n:literal),*) $body:expr) => {
         #[aya_ebpf::macros::raw_tracepoint]
         fn $program(ctx: aya_ebpf::programs::RawTracePointContext) -> i32 {

@@ -33,6 +33,7 @@ mod hooks {
     mod reclaim_pages;
     mod remove_mapping;
     mod shrink_list;
+    mod task_exit;
     mod try_to_unmap;
     mod try_to_unmap_one;
     mod write_folio;

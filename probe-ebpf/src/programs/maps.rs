@@ -36,8 +36,15 @@ pub static TASKS: Array<TaskState> = Array::with_max_entries(TASK_SLOTS, 0);
 pub static CLAIMS: HashMap<u32, u32> = HashMap::with_max_entries(TASK_SLOTS, 0);
 #[map]
 pub static GROUPS: HashMap<GroupKey, GroupCounts> = HashMap::with_max_entries(4096, 0);
+/// A group has room here by reclaimer, memory and order alone, so every one fits.
+#[map]
+pub static SHARED_GROUPS: HashMap<GroupKey, GroupCounts> = HashMap::with_max_entries(1024, 0);
 #[map]
 pub static VICTIMS: HashMap<VictimKey, Victim> = HashMap::with_max_entries(4096, 0);
+#[map]
+pub static CGROUP_NAMES: RingBuf = RingBuf::with_byte_size(512 * 1024, 0);
+#[map]
+pub static NAMED: LruHashMap<u64, u64> = LruHashMap::with_max_entries(8192, 0);
 #[map]
 pub static FOLIOS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(65536, 0);
 #[map]

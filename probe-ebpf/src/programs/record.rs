@@ -5,15 +5,15 @@ use probe_ebpf::{
     Hist, Hook, Verdict, VictimsBy,
     hist::{BUCKETS, EXACT, OCTAVES, Octaves, bucket_of, octave_of},
     maps::{
-        Event, GroupKey, MAX_MAPPINGS, MAX_SUBSCRIBERS, RECLAIMER_ROWS, Subscriber, TaskState,
-        VictimKey,
+        Event, GroupKey, MAX_MAPPINGS, MAX_SUBSCRIBERS, OTHER_SUBSCRIBERS, OTHERS, RECLAIMER_ROWS,
+        Subscriber, TaskState, VictimKey,
     },
 };
 
 use crate::{
     maps::{
-        BUDGET, EVENTS, FOLIO_HISTS, FOLIOS, GROUPS, HOOKS, SUBSCRIBERS, TIMES, VICTIMS,
-        ZERO_GROUP, add, add_own, layout, lost,
+        BUDGET, EVENTS, FOLIO_HISTS, FOLIOS, GROUPS, HOOKS, SHARED_GROUPS, SUBSCRIBERS, TIMES,
+        VICTIMS, ZERO_GROUP, add, add_own, layout, lost,
     },
     task::NOEXIST,
     victim::kept_by,
@@ -114,12 +114,16 @@ fn lost_mapping(victim: &VictimKey, mappings: u64, pages: u64) {
     if layout!(victims_by) == VictimsBy::Nothing as u32 {
         return;
     }
-    match VICTIMS.get_ptr_mut(victim) {
-        Some(v) => unsafe {
+    let mut found = VICTIMS.get_ptr_mut(victim);
+    if found.is_none() {
+        lost!(victims, mappings);
+        found = VICTIMS.get_ptr_mut(OTHERS);
+    }
+    if let Some(v) = found {
+        unsafe {
             add(&raw mut (*v).mappings, mappings);
             add(&raw mut (*v).pages, pages);
-        },
-        None => lost!(victims, mappings),
+        }
     }
 }
 
@@ -285,15 +289,21 @@ fn flush_group(state: &mut TaskState) {
         return;
     }
     let mut group = GROUPS.get_ptr_mut(state.pending_key);
-    if group.is_none() {
-        if let Some(zero) = ZERO_GROUP.get_ptr(0) {
-            // Another CPU may have inserted it first: then that group is found.
-            let _ = GROUPS.insert(state.pending_key, unsafe { &*zero }, NOEXIST);
-            group = GROUPS.get_ptr_mut(state.pending_key);
+    if group.is_none()
+        && let Some(zero) = ZERO_GROUP.get_ptr(0)
+    {
+        // Another CPU may have inserted it first: then that group is found.
+        let _ = GROUPS.insert(state.pending_key, unsafe { &*zero }, NOEXIST);
+        group = GROUPS.get_ptr_mut(state.pending_key);
+        if group.is_none() {
+            lost!(groups, u64::from(folios));
+            let shared = GroupKey {
+                victim: OTHERS,
+                ..state.pending_key
+            };
+            let _ = SHARED_GROUPS.insert(shared, unsafe { &*zero }, NOEXIST);
+            group = SHARED_GROUPS.get_ptr_mut(shared);
         }
-    }
-    if group.is_none() {
-        lost!(groups, u64::from(folios));
     }
     for verdict in 0..Verdict::COUNT {
         let pending = &mut state.pending[verdict];
@@ -344,22 +354,21 @@ pub fn flush_subscribers(state: &mut TaskState) {
         if callback == 0 {
             break;
         }
-        match SUBSCRIBERS.get_ptr_mut(callback) {
-            Some(s) => unsafe {
+        let mut found = SUBSCRIBERS.get_ptr_mut(callback);
+        if found.is_none() {
+            // Another CPU may have inserted it first: then that one is found.
+            let _ = SUBSCRIBERS.insert(callback, Subscriber::NONE, NOEXIST);
+            found = SUBSCRIBERS.get_ptr_mut(callback);
+        }
+        if found.is_none() {
+            lost!(subscribers, calls);
+            found = SUBSCRIBERS.get_ptr_mut(OTHER_SUBSCRIBERS);
+        }
+        if let Some(s) = found {
+            unsafe {
                 add(&raw mut (*s).calls, calls);
                 add(&raw mut (*s).ns, ns);
                 add(&raw mut (*s).shared_calls, shared);
-            },
-            None => {
-                let first = Subscriber {
-                    calls,
-                    ns,
-                    shared_calls: shared,
-                };
-                if SUBSCRIBERS.insert(callback, first, NOEXIST).is_err() {
-                    // Full, or another CPU inserted it in between; then these few are lost.
-                    lost!(subscribers, calls);
-                }
             }
         }
     }

@@ -2,13 +2,17 @@
 
 use core::mem::MaybeUninit;
 
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use probe_ebpf::{
-    layout::{LargeMapcount, VictimsBy},
-    maps::{COMM_LEN, MAX_MAPPINGS, Mapping, TaskState, Victim, VictimKey},
+    layout::{ABSENT, LargeMapcount, VictimsBy},
+    maps::{
+        COMM_LEN, CgroupName, MAX_MAPPINGS, Mapping, NAME_BYTES, NAME_LEVELS, TaskState, Victim,
+        VictimKey,
+    },
 };
 
 use crate::{
-    maps::{VICTIMS, layout, lost},
+    maps::{CGROUP_NAMES, NAMED, VICTIMS, layout, lost},
     read::{pointer, read_into, read_or},
     task::NOEXIST,
 };
@@ -89,28 +93,31 @@ fn resolve(mm: u64) -> VictimKey {
         leader = pointer(owner, layout!(task_group_leader));
     }
     if layout!(victims_by) == VictimsBy::Cgroup as u32 {
-        let id = if leader != 0 { cgroup(leader) } else { 0 };
+        let node = if leader != 0 { cgroup(leader) } else { 0 };
+        let id = id_of(node);
         key.tgid = id as u32;
         key.pad = (id >> 32) as u32;
-        remember(&VictimKey { mm: 0, ..key }, 0, id);
+        remember(&VictimKey { mm: 0, ..key }, 0, node);
         return key;
     }
+    let mut node = 0;
     if leader != 0 {
         key.tgid = read_or(leader, layout!(task_tgid), 0);
+        node = cgroup(leader);
     }
-    remember(&key, leader, 0);
+    remember(&key, leader, node);
     key
 }
 
 #[inline(always)]
-fn remember(key: &VictimKey, leader: u64, cgroup_id: u64) {
+fn remember(key: &VictimKey, leader: u64, node: u64) {
     if VICTIMS.get_ptr(key).is_some() {
         return;
     }
     let mut victim = Victim {
         mappings: 0,
         pages: 0,
-        cgroup: cgroup_id,
+        cgroup: id_of(node),
         comm: [0; COMM_LEN],
     };
     if leader != 0 {
@@ -118,13 +125,13 @@ fn remember(key: &VictimKey, leader: u64, cgroup_id: u64) {
         if read_into(&mut comm, leader, layout!(task_comm)) {
             victim.comm = unsafe { comm.assume_init() };
         }
-        victim.cgroup = cgroup(leader);
     }
     // A failure is counted later: the victim isn't found when its mappings are counted.
     let _ = VICTIMS.insert(key, victim, NOEXIST);
+    name(node, victim.cgroup);
 }
 
-/// Returns the id of a task's cgroup in the v2 hierarchy, or 0.
+/// Returns the address of the `kernfs_node` of a task's cgroup in the v2 hierarchy, or 0.
 #[inline(always)]
 fn cgroup(task: u64) -> u64 {
     let css_set = pointer(task, layout!(task_cgroups));
@@ -135,9 +142,60 @@ fn cgroup(task: u64) -> u64 {
     if cgroup == 0 {
         return 0;
     }
-    let kn = pointer(cgroup, layout!(cgroup_kn));
-    if kn == 0 {
+    pointer(cgroup, layout!(cgroup_kn))
+}
+
+#[inline(always)]
+fn id_of(node: u64) -> u64 {
+    if node == 0 {
         return 0;
     }
-    read_or(kn, layout!(kernfs_id), 0)
+    read_or(node, layout!(kernfs_id), 0)
+}
+
+/// Sends the path of a cgroup to user space, unless that was done before. Where the ring is full,
+/// the next victim in the cgroup tries again.
+#[inline(always)]
+fn name(mut node: u64, id: u64) {
+    if layout!(kernfs_name) == ABSENT || id == 0 || NAMED.get_ptr(id).is_some() {
+        return;
+    }
+    let Some(mut entry) = CGROUP_NAMES.reserve::<CgroupName>(0) else {
+        return;
+    };
+    let sent = entry.as_mut_ptr();
+    let mut levels = 0;
+    let mut partial = 1;
+    for level in 0..=NAME_LEVELS {
+        let parent = pointer(node, layout!(kernfs_parent));
+        if parent == 0 {
+            // The root, which has no name.
+            partial = 0;
+            break;
+        }
+        if level == NAME_LEVELS {
+            break;
+        }
+        let text = pointer(node, layout!(kernfs_name));
+        let read = unsafe {
+            bpf_probe_read_kernel_str(
+                (&raw mut (*sent).names[level]).cast(),
+                NAME_BYTES as u32,
+                text as *const _,
+            )
+        };
+        if read <= 0 {
+            lost!(reads, 1);
+            break;
+        }
+        levels += 1;
+        node = parent;
+    }
+    unsafe {
+        (*sent).id = id;
+        (*sent).levels = levels;
+        (*sent).partial = partial;
+    }
+    entry.submit(0);
+    let _ = NAMED.insert(id, 0, 0);
 }

@@ -243,10 +243,11 @@ struct Session<'a> {
 impl Session<'_> {
     fn sample(&mut self, probes: &mut Probes) -> Result<()> {
         probes.forward_log();
+        probes.tick()?;
         self.collect(probes)?;
         if !self.progress && !self.ndjson && self.recorder.is_none() {
             // Nothing shows or writes samples, so the counts are read once, at the end.
-            return Ok(probes.learn_names()?);
+            return Ok(());
         }
         let now = probes.snapshot()?;
         self.record(&now);

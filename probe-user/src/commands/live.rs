@@ -82,6 +82,7 @@ fn live(cli: &Cli, args: &Live) -> Result<u8> {
         let now = Instant::now();
         if now >= next {
             probes.forward_log();
+            probes.tick()?;
             let snapshot = probes.snapshot()?;
             let events = probes.events(EVENTS);
             dashboard.feed(Frame { snapshot, events });

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use probe_ebpf::{Memory, Reclaimer, Road};
+use probe_ebpf::{
+    Memory, Reclaimer, Road,
+    maps::{GroupKey, OTHERS},
+};
 
 use super::{
-    maps::{Counted, NOBODY, counts},
+    maps::{Counted, Maps, NOBODY, counts},
     names::Names,
 };
-use crate::snapshot::{ByVerdict, Group, Lost, Process, Subscriber};
+use crate::snapshot::{ByVerdict, Group, Lost, MapUse, Process, Subscriber};
 
 /// Returns the groups that have unmaps; with their victims where `victims` are known.
 ///
@@ -49,11 +52,43 @@ pub(super) fn victims(counted: &Counted, names: &mut Names) -> Vec<(Process, Los
     lost_by.into_iter().collect()
 }
 
+/// Returns how full the maps are. Keys that exist from the start do not count.
+pub(super) fn map_use(maps: &Maps<'_>, counted: &Counted, tasks: usize) -> Vec<MapUse> {
+    let len = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    let own = |g: &&GroupKey| g.victim != OTHERS;
+    [
+        ("tasks", "CLAIMS", len(tasks)),
+        (
+            "groups",
+            "GROUPS",
+            len(counted.groups.keys().filter(own).count()),
+        ),
+        (
+            "victims",
+            "VICTIMS",
+            len(counted.victims.len().saturating_sub(1)),
+        ),
+        (
+            "subscribers",
+            "SUBSCRIBERS",
+            len(counted.subscribers.len().saturating_sub(1)),
+        ),
+    ]
+    .into_iter()
+    .map(|(map, name, entries)| MapUse {
+        map,
+        entries,
+        max: maps.room(name),
+    })
+    .collect()
+}
+
 /// Returns the MMU notifier subscribers and their calls.
 pub(super) fn subscribers(counted: &Counted, names: &Names) -> Vec<Subscriber> {
     counted
         .subscribers
         .iter()
+        .filter(|(_, s)| s.calls > 0)
         .map(|(address, s)| Subscriber {
             symbol: names.subscriber(*address),
             calls: s.calls,

@@ -6,7 +6,7 @@
 //! calls in a minute of direct reclaim. kprobe programs run with preemption off, so this does not
 //! happen to them, and `auto` uses fentry only where kernel code isn't preempted.
 
-use std::{ffi::OsStr, fs, thread};
+use std::{ffi::OsStr, fs, os::unix::fs::MetadataExt, thread};
 
 use crate::snapshot::Host;
 
@@ -74,6 +74,15 @@ fn pins(vmstat: &str) -> Option<u64> {
     let acquired = count("nr_foll_pin_acquired")?;
     // The kernel adds up the counts of its CPUs one after the other.
     Some(acquired.saturating_sub(count("nr_foll_pin_released")?))
+}
+
+/// `PROC_PID_INIT_INO` (include/linux/proc_ns.h): the inode of the first pid namespace.
+const FIRST_PID_NAMESPACE: u64 = 0xeffffffc;
+
+/// Whether this process is in the kernel's first pid namespace, so that the pids that it sees are
+/// those that the kernel side counts by.
+pub fn in_first_pid_namespace() -> bool {
+    fs::metadata("/proc/self/ns/pid").is_ok_and(|m| m.ino() == FIRST_PID_NAMESPACE)
 }
 
 #[cfg(test)]

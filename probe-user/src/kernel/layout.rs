@@ -265,6 +265,12 @@ impl Resolver<'_> {
         k.css_set_dfl_cgrp = self.first(&[("css_set", "dfl_cgrp", 0)], None);
         k.cgroup_kn = self.first(&[("cgroup", "kn", 0)], None);
         k.kernfs_id = self.first(&[("kernfs_node", "id", 0)], None);
+        k.kernfs_name = self.first(&[("kernfs_node", "name", 0)], None);
+        let parents = [("kernfs_node", "__parent", 0), ("kernfs_node", "parent", 0)];
+        k.kernfs_parent = self.first(&parents, None);
+        if k.kernfs_parent == ABSENT {
+            k.kernfs_name = ABSENT;
+        }
     }
 
     fn reclaim(&mut self, k: &mut KernelLayout) {

@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, MapData, MapError, PerCpuArray},
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
 };
 use probe_ebpf::{
-    Hist, Hook, Reclaimer, Verdict,
-    hist::{self, Octaves},
+    Hook, Reclaimer, Verdict, VictimsBy,
     maps::{
-        FolioHists, GroupCounts, GroupKey, HookHits, Lost, Subscriber, TaskState, TimeHists,
-        Victim, VictimKey,
+        FolioHists, GroupCounts, GroupKey, HookHits, Lost, OTHER_SUBSCRIBERS, OTHERS, Subscriber,
+        TaskState, TimeHists, Victim, VictimKey,
     },
 };
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use super::histograms::{sum, sum_octaves};
 use crate::snapshot::{Counts, Histogram, LostCounts};
 
 /// Reasons why a map couldn't be read.
@@ -99,6 +99,28 @@ impl Maps<'_> {
         Ok(entries)
     }
 
+    fn keys<Key: FromBytes, const K: usize, const V: usize>(
+        &self,
+        map: &'static str,
+    ) -> Result<Vec<Key>, ReadError> {
+        let hash = self.hash::<K, V>(map)?;
+        let mut keys = Vec::new();
+        for key in hash.keys() {
+            let key = key.map_err(|source| ReadError::Map { map, source })?;
+            keys.extend(Key::read_from_bytes(&key));
+        }
+        Ok(keys)
+    }
+
+    /// Returns the number of keys that a map has room for.
+    pub(super) fn room(&self, map: &'static str) -> u64 {
+        let data = match self.0.map(map) {
+            Some(Map::Array(data) | Map::HashMap(data)) => data,
+            _ => return 0,
+        };
+        data.info().map_or(0, |info| u64::from(info.max_entries()))
+    }
+
     fn per_cpu<T: FromBytes, const N: usize>(
         &self,
         map: &'static str,
@@ -116,10 +138,22 @@ impl Maps<'_> {
             .collect())
     }
 
-    fn groups(&self) -> Result<BTreeMap<GroupKey, GroupCounts>, ReadError> {
+    fn groups(&self, map: &'static str) -> Result<BTreeMap<GroupKey, GroupCounts>, ReadError> {
         const K: usize = size_of::<GroupKey>();
         const V: usize = size_of::<GroupCounts>();
-        Ok(self.entries::<_, _, K, V>("GROUPS")?.into_iter().collect())
+        Ok(self.entries::<_, _, K, V>(map)?.into_iter().collect())
+    }
+
+    pub(super) fn group_keys(&self) -> Result<Vec<GroupKey>, ReadError> {
+        const K: usize = size_of::<GroupKey>();
+        const V: usize = size_of::<GroupCounts>();
+        self.keys::<_, K, V>("GROUPS")
+    }
+
+    pub(super) fn victim_keys(&self) -> Result<Vec<VictimKey>, ReadError> {
+        const K: usize = size_of::<VictimKey>();
+        const V: usize = size_of::<Victim>();
+        self.keys::<_, K, V>("VICTIMS")
     }
 
     pub(super) fn victims(&self) -> Result<BTreeMap<VictimKey, Victim>, ReadError> {
@@ -217,7 +251,11 @@ impl Maps<'_> {
             last.at = Some(unmaps);
         }
         Ok(Counted {
-            groups: self.groups()?,
+            groups: {
+                let mut groups = self.groups("GROUPS")?;
+                groups.extend(self.groups("SHARED_GROUPS")?);
+                groups
+            },
             victims: self.victims()?,
             subscribers: self.subscribers()?,
             times: last.times.clone(),
@@ -250,12 +288,94 @@ impl Maps<'_> {
     }
 }
 
+/// The maps to write to.
+pub(super) struct MapsMut<'a>(pub(super) &'a mut Ebpf);
+
+impl MapsMut<'_> {
+    /// The number of keys that `VICTIMS` and `GROUPS` have room for each.
+    pub(super) const VICTIMS: usize = 4096;
+
+    pub(super) fn read(&self) -> Maps<'_> {
+        Maps(self.0)
+    }
+
+    fn hash<const K: usize, const V: usize>(
+        &mut self,
+        map: &'static str,
+    ) -> Result<HashMap<&mut MapData, [u8; K], [u8; V]>, ReadError> {
+        let data = self.0.map_mut(map).ok_or(ReadError::Missing(map))?;
+        HashMap::try_from(data).map_err(|source| ReadError::Map { map, source })
+    }
+
+    /// Removes a key and returns its value, if it was there.
+    fn take<Key: IntoBytes + Immutable, Value: FromBytes, const K: usize, const V: usize>(
+        &mut self,
+        map: &'static str,
+        key: &Key,
+    ) -> Result<Option<Value>, ReadError> {
+        let mut bytes = [0; K];
+        bytes.copy_from_slice(key.as_bytes());
+        let mut hash = self.hash::<K, V>(map)?;
+        let value = match hash.get(&bytes, 0) {
+            Ok(value) => value,
+            Err(MapError::KeyNotFound) => return Ok(None),
+            Err(source) => return Err(ReadError::Map { map, source }),
+        };
+        hash.remove(&bytes)
+            .map_err(|source| ReadError::Map { map, source })?;
+        Ok(Value::read_from_bytes(&value).ok())
+    }
+
+    pub(super) fn take_group(&mut self, key: &GroupKey) -> Result<Option<GroupCounts>, ReadError> {
+        const K: usize = size_of::<GroupKey>();
+        const V: usize = size_of::<GroupCounts>();
+        self.take::<_, _, K, V>("GROUPS", key)
+    }
+
+    pub(super) fn take_victim(&mut self, key: &VictimKey) -> Result<Option<Victim>, ReadError> {
+        const K: usize = size_of::<VictimKey>();
+        const V: usize = size_of::<Victim>();
+        self.take::<_, _, K, V>("VICTIMS", key)
+    }
+
+    /// Lets the kernel side send the name of a cgroup again.
+    pub(super) fn forget_name(&mut self, id: u64) {
+        // A failure means that it was not there.
+        let _ = self.take::<u64, u64, 8, 8>("NAMED", &id);
+    }
+
+    /// Makes the keys that those share which find a map full.
+    pub(super) fn prepare(&mut self) -> Result<(), ReadError> {
+        const K: usize = size_of::<VictimKey>();
+        const V: usize = size_of::<Victim>();
+        const S: usize = size_of::<Subscriber>();
+        let mut key = [0; K];
+        key.copy_from_slice(OTHERS.as_bytes());
+        let map = "VICTIMS";
+        self.hash::<K, V>(map)?
+            .insert(key, [0; V], 0)
+            .map_err(|source| ReadError::Map { map, source })?;
+        let map = "SUBSCRIBERS";
+        self.hash::<8, S>(map)?
+            .insert(OTHER_SUBSCRIBERS.to_ne_bytes(), [0; S], 0)
+            .map_err(|source| ReadError::Map { map, source })
+    }
+}
+
 /// The key that the kernel side writes for an unknown process.
 pub(super) const NOBODY: VictimKey = VictimKey {
     mm: 0,
     tgid: 0,
     pad: 0,
 };
+
+/// The key that a victim is kept by, as the kernel side's function of this name makes it.
+pub(super) fn kept_by(by: VictimsBy, mut victim: VictimKey) -> VictimKey {
+    if by != VictimsBy::Process {
+        victim.mm = 0;
+    }
+    victim
+}
 
 /// Converts one group's counts to user space's type.
 pub(super) fn counts(c: &probe_ebpf::maps::Counts) -> Counts {
@@ -268,120 +388,9 @@ pub(super) fn counts(c: &probe_ebpf::maps::Counts) -> Counts {
     }
 }
 
-fn sum<'a>(cpus: impl Iterator<Item = &'a Hist>) -> Histogram {
-    let mut all = Histogram {
-        sum: 0,
-        min: None,
-        max: None,
-        buckets: vec![0; probe_ebpf::hist::BUCKETS],
-    };
-    for cpu in cpus {
-        all.sum = all.sum.wrapping_add(cpu.sum);
-        for (to, from) in all.buckets.iter_mut().zip(&cpu.buckets) {
-            *to = to.wrapping_add(*from);
-        }
-        if cpu.sum > 0 || cpu.min_inverted > 0 {
-            all.max = all.max.max(Some(cpu.max));
-        }
-        if cpu.min_inverted > 0 {
-            let min = !cpu.min_inverted;
-            all.min = Some(all.min.map_or(min, |m| m.min(min)));
-        }
-    }
-    let used = all
-        .buckets
-        .iter()
-        .rposition(|n| *n > 0)
-        .map_or(0, |i| i + 1);
-    all.buckets.truncate(used);
-    if all.min.is_none() {
-        // The histogram of folios has no minimum of its own: the lowest bucket in use gives it.
-        all.min = all
-            .buckets
-            .iter()
-            .position(|n| *n > 0)
-            .map(probe_ebpf::hist::lower);
-    }
-    all
-}
-
-/// Sums the rows of all CPUs; `None` if they have no counts.
-fn sum_octaves<'a>(rows: impl Iterator<Item = &'a Octaves>) -> Option<Histogram> {
-    let mut all = Histogram::default();
-    for row in rows {
-        all.sum = all.sum.wrapping_add(row.sum);
-        for (octave, n) in row.counts.iter().enumerate().filter(|(_, n)| **n > 0) {
-            let bucket = hist::middle_of(octave);
-            if all.buckets.len() <= bucket {
-                all.buckets.resize(bucket + 1, 0);
-            }
-            all.buckets[bucket] = all.buckets[bucket].wrapping_add(*n);
-        }
-    }
-    (!all.buckets.is_empty()).then_some(all)
-}
-
 #[cfg(test)]
 mod tests {
-    use probe_ebpf::hist::{BUCKETS, OCTAVES, bucket_of};
-
     use super::*;
-
-    fn hist(values: &[u64]) -> Hist {
-        let mut h = Hist {
-            sum: 0,
-            min_inverted: 0,
-            max: 0,
-            buckets: [0; BUCKETS],
-        };
-        for v in values {
-            h.sum += v;
-            h.max = h.max.max(*v);
-            h.min_inverted = h.min_inverted.max(!v);
-            h.buckets[bucket_of(*v)] += 1;
-        }
-        h
-    }
-
-    #[test]
-    fn cpus_add_up() {
-        let (a, b, none) = (hist(&[5, 100]), hist(&[3]), hist(&[]));
-        let all = sum([&a, &b, &none].into_iter());
-        assert_eq!((all.sum, all.min, all.max), (108, Some(3), Some(100)));
-        assert_eq!(all.buckets.iter().sum::<u64>(), 3);
-        let nothing = sum([&none].into_iter());
-        assert_eq!(
-            (nothing.min, nothing.max, nothing.buckets.len()),
-            (None, None, 0)
-        );
-    }
-
-    #[test]
-    fn octaves_add_up_at_their_middle() {
-        let none = Octaves {
-            sum: 0,
-            counts: [0; OCTAVES],
-        };
-        assert_eq!(sum_octaves([&none].into_iter()), None);
-        let (mut a, mut b) = (none, none);
-        (a.sum, a.counts[6]) = (1000, 2);
-        (b.sum, b.counts[6], b.counts[7]) = (1600, 1, 1);
-        let all = sum_octaves([&a, &none, &b].into_iter()).unwrap();
-        assert_eq!((all.sum, all.buckets.len()), (2600, hist::middle_of(7) + 1));
-        assert_eq!(all.buckets[hist::middle_of(6)], 3);
-        // 512 to 1023 ns.
-        assert_eq!(hist::octave_of(bucket_of(600)), 6);
-    }
-
-    #[test]
-    fn a_folio_that_moved_between_cpus_counts_once() {
-        let (mut a, mut b) = (hist(&[]), hist(&[]));
-        a.buckets[1] = 1;
-        b.buckets[1] = u64::MAX;
-        b.buckets[2] = 1;
-        let all = sum([&a, &b].into_iter());
-        assert_eq!(all.buckets, [0, 0, 1]);
-    }
 
     #[test]
     fn text_ends_at_nul() {

@@ -11,6 +11,8 @@ pub mod btf;
 pub mod cgroups;
 pub mod checks;
 pub mod events;
+mod harvest;
+mod histograms;
 pub mod host;
 pub mod layout;
 mod maps;

@@ -5,14 +5,18 @@ use std::{
     fs::File,
 };
 
+use aya::maps::{MapData, RingBuf};
 use probe_ebpf::{
     VictimsBy,
-    maps::{INTERVAL_NOTIFIERS, NO_SUBSCRIBER, Victim, VictimKey},
+    maps::{
+        CgroupName, INTERVAL_NOTIFIERS, NO_SUBSCRIBER, OTHER_SUBSCRIBERS, OTHERS, Victim, VictimKey,
+    },
 };
+use zerocopy::FromBytes;
 
 use super::{
-    cgroups::Cgroups,
-    maps::{Maps, ReadError, text},
+    cgroups::{Cgroups, Existence, MAX_NAMES},
+    maps::{Maps, MapsMut, text},
     symbols,
 };
 use crate::snapshot::Process;
@@ -21,31 +25,77 @@ use crate::snapshot::Process;
 pub(super) struct Names {
     victims_by: VictimsBy,
     cgroups: Cgroups,
+    ring: Option<RingBuf<MapData>>,
     /// Opened while the kernel still shows addresses; see [`symbols::names`].
     kallsyms: Option<File>,
     subscribers: BTreeMap<u64, String>,
 }
 
 impl Names {
-    /// Learns the cgroups that exist now, and opens the kernel's symbols.
-    pub(super) fn new(victims_by: VictimsBy) -> Self {
-        let mut cgroups = Cgroups::new();
-        cgroups.walk();
+    /// Opens the kernel's symbols. `ring`: where the kernel side sends the names of cgroups.
+    pub(super) fn new(
+        victims_by: VictimsBy,
+        cgroups: Cgroups,
+        ring: Option<RingBuf<MapData>>,
+    ) -> Self {
         Self {
             victims_by,
             cgroups,
+            ring,
             kallsyms: File::open(symbols::KALLSYMS).ok(),
             subscribers: BTreeMap::new(),
         }
     }
 
-    /// Learns the names of victims' cgroups and of subscribers: a cgroup may be gone before the
-    /// capture ends.
-    pub(super) fn learn(&mut self, maps: &Maps<'_>) -> Result<(), ReadError> {
-        let victims = maps.victims()?;
-        self.cgroups.learn(victims.values().map(|v| v.cgroup));
+    /// Learns the names of cgroups and of subscribers: a module may be gone before the capture
+    /// ends.
+    pub(super) fn tick(&mut self, maps: &Maps<'_>) {
+        self.learn_cgroups();
+        self.cgroups.tick();
         self.learn_subscribers(maps);
-        Ok(())
+    }
+
+    /// Takes the names of cgroups that the kernel side has sent.
+    pub(super) fn learn_cgroups(&mut self) {
+        let Some(ring) = &mut self.ring else { return };
+        while let Some(item) = ring.next() {
+            if let Ok(sent) = CgroupName::ref_from_bytes(&item) {
+                self.cgroups.learn(sent);
+            }
+        }
+    }
+
+    /// Finds the names of these cgroups that are still missing, and waits for them.
+    pub(super) fn settle(&mut self, ids: impl Iterator<Item = u64>) {
+        for id in ids {
+            self.cgroups.name(id);
+        }
+        self.cgroups.settle();
+    }
+
+    /// Whether a cgroup exists.
+    pub(super) fn cgroup_exists(&self, id: u64) -> Existence {
+        self.cgroups.existence(id)
+    }
+
+    /// Forgets a cgroup that is gone.
+    pub(super) fn forget_cgroup(&mut self, maps: &mut MapsMut<'_>, id: u64) {
+        self.cgroups.forget(id);
+        maps.forget_name(id);
+    }
+
+    /// Whether more cgroups are known than is useful.
+    pub(super) fn too_many(&self) -> bool {
+        self.cgroups.len() > MAX_NAMES
+    }
+
+    /// Forgets all cgroups but these.
+    pub(super) fn keep_only(&mut self, used: &BTreeSet<u64>, maps: &mut MapsMut<'_>) {
+        for id in self.cgroups.known() {
+            if !used.contains(&id) {
+                self.forget_cgroup(maps, id);
+            }
+        }
     }
 
     /// Learns the names of the subscribers counted so far.
@@ -55,7 +105,7 @@ impl Names {
         };
         let new: BTreeSet<u64> = subscribers
             .keys()
-            .filter(|a| **a > NO_SUBSCRIBER && !self.subscribers.contains_key(a))
+            .filter(|a| **a > OTHER_SUBSCRIBERS && !self.subscribers.contains_key(a))
             .copied()
             .collect();
         if new.is_empty() {
@@ -79,6 +129,7 @@ impl Names {
         match address {
             INTERVAL_NOTIFIERS => "interval notifiers".into(),
             NO_SUBSCRIBER => "none found".into(),
+            OTHER_SUBSCRIBERS => "other".into(),
             _ => self
                 .subscribers
                 .get(&address)
@@ -89,6 +140,9 @@ impl Names {
 
     /// Describes the process of a key. `victim`: what the kernel side has kept of it, if it fit.
     pub(super) fn process(&mut self, key: &VictimKey, victim: Option<&Victim>) -> Process {
+        if *key == OTHERS {
+            return Process::others();
+        }
         let pid = match self.victims_by {
             VictimsBy::Process => key.tgid,
             VictimsBy::Cgroup | VictimsBy::Nothing => 0,
@@ -100,17 +154,19 @@ impl Names {
                 cgroup: self.cgroups.name(v.cgroup),
                 cgroup_id: v.cgroup,
             },
-            None => Process {
-                pid,
-                comm: String::new(),
-                cgroup: None,
-                cgroup_id: 0,
-            },
+            // It found `VICTIMS` full. By cgroup, the key alone says which one it is.
+            None => {
+                let cgroup_id = match self.victims_by {
+                    VictimsBy::Cgroup => key.cgroup(),
+                    VictimsBy::Process | VictimsBy::Nothing => 0,
+                };
+                Process {
+                    pid,
+                    comm: String::new(),
+                    cgroup: self.cgroups.name(cgroup_id),
+                    cgroup_id,
+                }
+            }
         }
-    }
-
-    /// Whether the cgroup of this name no longer exists.
-    pub(super) fn cgroup_is_gone(&self, name: &str) -> bool {
-        self.cgroups.is_gone(name)
     }
 }

@@ -1,7 +1,7 @@
 //! The attached kernel side: from the attach through snapshots and events to the stop.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -11,14 +11,18 @@ use aya::{
     sys::{Stats, enable_stats},
 };
 use aya_log::EbpfLogger;
-use probe_ebpf::{Hook, VictimsBy};
+use probe_ebpf::{Hook, VictimsBy, layout::ABSENT};
 
 use super::{
     assemble,
     attach::{AttachError, Attempt, Hooked, attach_all, cannot, chain, check_privileges, load},
-    btf, events, host,
+    btf,
+    cgroups::Cgroups,
+    events,
+    harvest::Harvest,
+    host,
     layout::{LayoutError, ResolvedLayout, VMLINUX_BTF, running_kernel},
-    maps::{Histograms, ReadError},
+    maps::{Histograms, MapsMut, ReadError},
     names::Names,
     plan::{AttachMode, HookOverride, plan},
     privileges,
@@ -26,6 +30,10 @@ use super::{
     symbols,
 };
 use crate::snapshot::{Event, ProgramRuns, Snapshot};
+
+/// The shortest time between two ticks: what a program had begun before the first one has ended
+/// at the second.
+const TICK: Duration = Duration::from_millis(400);
 
 /// The options of the kernel side.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +58,8 @@ pub struct ProbeOptions {
 pub struct Probes {
     programs: Programs,
     names: Names,
+    harvest: Harvest,
+    ticked: Option<Instant>,
     histograms: Histograms,
     ring: Option<RingBuf<MapData>>,
     attached: Instant,
@@ -100,6 +110,11 @@ impl Probes {
         layout.kernel.events_per_second = options.events_per_second;
         layout.kernel.probe_log = u32::from(options.probe_log);
         layout.kernel.victims_by = options.victims_by as u32;
+        let cgroups = Cgroups::new();
+        if !cgroups.whole() {
+            // Paths from the kernel would not be paths here.
+            layout.kernel.kernfs_name = ABSENT;
+        }
         let fentry = mode != AttachMode::Kprobe;
         layout.kernel.preemptible = u32::from(fentry && host::preempts() != Some(false));
         privileges::lift_memlock_limit();
@@ -115,6 +130,7 @@ impl Probes {
                 .filter(|h| !failed.iter().any(|(f, _)| f == h))
                 .fold(0, |bits, hook| bits | 1 << hook as u32);
             let mut ebpf = load(&layout)?;
+            MapsMut(&mut ebpf).prepare()?;
             // Before the programs are loaded: the logger takes over the map that they write to.
             let logger = if options.probe_log {
                 start_log(&mut ebpf)
@@ -125,7 +141,7 @@ impl Probes {
                 Attempt::Failed(hook, why) => failed.push((hook, why)),
                 Attempt::Attached(hooks) => {
                     drop(btf);
-                    return Self::finish(ebpf, hooks, logger, options);
+                    return Self::finish(ebpf, hooks, cgroups, logger, options);
                 }
             }
         }
@@ -134,6 +150,7 @@ impl Probes {
     fn finish(
         mut ebpf: Ebpf,
         hooks: Vec<Hooked>,
+        cgroups: Cgroups,
         logger: Option<Logger>,
         options: &ProbeOptions,
     ) -> Result<Probes, AttachError> {
@@ -151,16 +168,11 @@ impl Probes {
             ));
         }
         let ring = if options.events_per_second > 0 {
-            let map = ebpf
-                .take_map("EVENTS")
-                .ok_or(ReadError::Missing("EVENTS"))?;
-            Some(RingBuf::try_from(map).map_err(|source| ReadError::Map {
-                map: "EVENTS",
-                source,
-            })?)
+            Some(ring_buffer(&mut ebpf, "EVENTS")?)
         } else {
             None
         };
+        let named = ring_buffer(&mut ebpf, "CGROUP_NAMES")?;
         let stats = if options.measure_self {
             enable_stats(Stats::RunTime).ok()
         } else {
@@ -168,7 +180,9 @@ impl Probes {
         };
         Ok(Probes {
             programs: Programs::new(ebpf, hooks, stats),
-            names: Names::new(options.victims_by),
+            names: Names::new(options.victims_by, cgroups, Some(named)),
+            harvest: Harvest::new(options.victims_by),
+            ticked: None,
             histograms: Histograms::default(),
             ring,
             attached: Instant::now(),
@@ -191,11 +205,6 @@ impl Probes {
         privileges::drop_all(|| self.programs.maps().lost().is_ok())
     }
 
-    /// Whether the cgroup of this name no longer exists.
-    pub fn cgroup_is_gone(&self, name: &str) -> bool {
-        self.names.cgroup_is_gone(name)
-    }
-
     /// Whether the kernel times the programs.
     pub fn measures_itself(&self) -> bool {
         self.programs.timed()
@@ -212,15 +221,24 @@ impl Probes {
     /// When a map can't be read.
     pub fn snapshot(&mut self) -> Result<Snapshot, ReadError> {
         let maps = self.programs.maps();
+        self.names.learn_cgroups();
         self.names.learn_subscribers(&maps);
         let mut counted = maps.counted(&mut self.histograms)?;
         let mut in_flight = 0;
-        for slot in maps.claimed()? {
+        let claimed = maps.claimed()?;
+        let map_use = assemble::map_use(&maps, &counted, claimed.len());
+        self.harvest.add_to(&mut counted);
+        for slot in claimed {
             let state = maps.task(slot)?;
             in_flight += u64::from(state.in_shrink != 0);
             if self.programs.stopped() {
-                counted.fold(&state, |folio| maps.times_futile(folio));
+                counted.fold(&state, self.victims_by, |folio| maps.times_futile(folio));
             }
+        }
+        if self.programs.stopped() {
+            // The last chance to find names.
+            self.names
+                .settle(counted.victims.values().map(|v| v.cgroup));
         }
         let lost = maps.lost()?;
         let one = self.programs.active(Hook::UnmapOne) && self.victims_by != VictimsBy::Nothing;
@@ -248,19 +266,33 @@ impl Probes {
             per_folio: counted.per_folio,
             hooks: self.programs.statuses(&counted.hits),
             lost,
-            maps: Vec::new(),
+            maps: map_use,
             in_flight,
             cost: self.programs.cost(),
         })
     }
 
-    /// Learns the names of victims' cgroups and of subscribers, which may be gone before the
-    /// capture ends.
+    /// Does what must not wait for a snapshot: learns the names of cgroups and subscribers, which
+    /// may be gone before the capture ends, and gives back the keys of processes or cgroups that
+    /// are gone. To be called about once a second; calls in quick succession do nothing.
     ///
     /// # Errors
     /// When a map can't be read.
-    pub fn learn_names(&mut self) -> Result<(), ReadError> {
-        self.names.learn(&self.programs.maps())
+    pub fn tick(&mut self) -> Result<(), ReadError> {
+        if self.programs.stopped() || self.ticked.is_some_and(|at| at.elapsed() < TICK) {
+            return Ok(());
+        }
+        self.ticked = Some(Instant::now());
+        self.names.tick(&self.programs.maps());
+        let mut maps = self.programs.maps_mut();
+        self.harvest.tick(&mut maps, &mut self.names)?;
+        if self.names.too_many() {
+            let victims = maps.read().victims()?;
+            let mut used: BTreeSet<u64> = victims.values().map(|v| v.cgroup).collect();
+            used.extend(self.harvest.cgroups());
+            self.names.keep_only(&used, &mut maps);
+        }
+        Ok(())
     }
 
     /// Forwards what the probes have logged since the last call, if they log.
@@ -301,6 +333,11 @@ impl Probes {
         // A task whose return was missed has counted times, but no hits yet.
         self.histograms = Histograms::default();
     }
+}
+
+fn ring_buffer(ebpf: &mut Ebpf, map: &'static str) -> Result<RingBuf<MapData>, ReadError> {
+    let data = ebpf.take_map(map).ok_or(ReadError::Missing(map))?;
+    RingBuf::try_from(data).map_err(|source| ReadError::Map { map, source })
 }
 
 fn start_log(ebpf: &mut Ebpf) -> Option<Logger> {

@@ -17,7 +17,7 @@ use probe_ebpf::{
 
 use super::{
     attach::{Hooked, unload},
-    maps::Maps,
+    maps::{Maps, MapsMut},
 };
 use crate::snapshot::{HookState, HookStatus, ProgramRuns, SelfCost};
 
@@ -55,6 +55,10 @@ impl Programs {
 
     pub(super) fn maps(&self) -> Maps<'_> {
         Maps(&self.ebpf)
+    }
+
+    pub(super) fn maps_mut(&mut self) -> MapsMut<'_> {
+        MapsMut(&mut self.ebpf)
     }
 
     pub(super) fn stopped(&self) -> bool {

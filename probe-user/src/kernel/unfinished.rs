@@ -2,18 +2,23 @@
 //! returned, or its return was missed, so no program will count it.
 
 use probe_ebpf::{
-    Evidence, Hook, Reclaimer, decide, hist,
-    maps::{GroupKey, PHASE_IDLE, TaskState, VictimKey},
+    Evidence, Hook, Reclaimer, VictimsBy, decide, hist,
+    maps::{GroupKey, OTHERS, PHASE_IDLE, TaskState, VictimKey},
     verdict::{EXAMINED, FREED, MAPPED, UNWATCHED},
 };
 
-use super::maps::{Counted, NOBODY};
+use super::maps::{Counted, NOBODY, kept_by};
 use crate::snapshot::Histogram;
 
 impl Counted {
     /// Adds what is pending in `state`, including the open unmap. `times_futile` returns the number
     /// of a folio's earlier futile unmaps.
-    pub(super) fn fold(&mut self, state: &TaskState, times_futile: impl FnOnce(u64) -> u64) {
+    pub(super) fn fold(
+        &mut self,
+        state: &TaskState,
+        by: VictimsBy,
+        times_futile: impl FnOnce(u64) -> u64,
+    ) {
         let pending = self.groups.entry(state.pending_key).or_default();
         for (counts, p) in pending.by_verdict.iter_mut().zip(&state.pending) {
             counts.folios += u64::from(p.folios);
@@ -34,12 +39,12 @@ impl Counted {
             hits.returns += u64::from(state.returns[hook as usize]);
         }
         if state.phase != PHASE_IDLE {
-            self.close(state, times_futile);
+            self.close(state, by, times_futile);
         }
     }
 
     /// Gives the open unmap its verdict, as far as it can be judged afterwards.
-    fn close(&mut self, state: &TaskState, times_futile: impl FnOnce(u64) -> u64) {
+    fn close(&mut self, state: &TaskState, by: VictimsBy, times_futile: impl FnOnce(u64) -> u64) {
         let mut bits = state.bits;
         if bits & (EXAMINED | FREED | MAPPED) == EXAMINED {
             bits |= UNWATCHED;
@@ -50,7 +55,7 @@ impl Counted {
         });
         let key = GroupKey {
             victim: if state.walked > 0 {
-                state.mappings[0].victim
+                kept_by(by, state.mappings[0].victim)
             } else {
                 NOBODY
             },
@@ -91,13 +96,17 @@ impl Counted {
         let walked = usize::try_from(state.walked).unwrap_or(usize::MAX);
         for mapping in state.mappings.iter().take(walked) {
             if mapping.pages > 0 {
-                self.lost(&mapping.victim, 1, mapping.pages);
+                self.lost(&kept_by(by, mapping.victim), 1, mapping.pages);
             }
         }
     }
 
     fn lost(&mut self, victim: &VictimKey, mappings: u64, pages: u64) {
-        if let Some(v) = self.victims.get_mut(victim) {
+        let found = match self.victims.contains_key(victim) {
+            true => self.victims.get_mut(victim),
+            false => self.victims.get_mut(&OTHERS),
+        };
+        if let Some(v) = found {
             v.mappings += mappings;
             v.pages += pages;
         }
@@ -208,7 +217,7 @@ mod tests {
         all.victims.insert(who, Victim::new_zeroed());
         all.per_folio.buckets = vec![0, 0, 1];
         all.per_folio.sum = 2;
-        all.fold(&state, |_| 2);
+        all.fold(&state, VictimsBy::Process, |_| 2);
         let futile: u64 = all
             .groups
             .values()
@@ -234,7 +243,7 @@ mod tests {
         state.memory = Memory::Shmem as u8;
         state.pending[Verdict::Freed as usize].folios = 5;
         let mut all = nothing();
-        all.fold(&state, |_| 0);
+        all.fold(&state, VictimsBy::Process, |_| 0);
         let total: u64 = all
             .groups
             .values()

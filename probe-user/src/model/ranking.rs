@@ -124,15 +124,15 @@ impl Top {
         }
     }
 
-    /// Takes in the present totals, at `at` seconds since counting began. Cgroups that are `gone`
-    /// lose their places.
-    pub fn update(&mut self, now: ByCgroup, at: f64, gone: impl Fn(&str) -> bool) {
+    /// Takes in the present totals, at `at` seconds since counting began. Cgroups without any lose
+    /// their places.
+    pub fn update(&mut self, now: ByCgroup, at: f64) {
         let (by_name, of_others) = self.news(&now);
         self.weigh(&by_name, at);
-        for name in self.losers(&by_name, &gone) {
+        for name in self.losers(&by_name) {
             self.take_place(&name);
         }
-        self.give_places(&gone);
+        self.give_places();
         for (name, news) in &by_name {
             let to = match name.as_ref().map(|name| self.places.get_mut(name)) {
                 None => &mut self.unknown,
@@ -182,15 +182,11 @@ impl Top {
     }
 
     /// The cgroups with a place that exist no more.
-    fn losers(
-        &self,
-        by_name: &BTreeMap<Option<String>, Usage>,
-        gone: &impl Fn(&str) -> bool,
-    ) -> Vec<String> {
+    fn losers(&self, by_name: &BTreeMap<Option<String>, Usage>) -> Vec<String> {
         let there: BTreeSet<&String> = by_name.keys().flatten().collect();
         let names = self.places.keys();
         names
-            .filter(|name| !there.contains(name) || gone(name))
+            .filter(|name| !there.contains(name))
             .cloned()
             .collect()
     }
@@ -205,7 +201,7 @@ impl Top {
         self.weights.get(name).copied().unwrap_or(0.0)
     }
 
-    fn give_places(&mut self, gone: &impl Fn(&str) -> bool) {
+    fn give_places(&mut self) {
         let weights = self.weights.iter();
         let mut wanting: Vec<(String, f64)> = weights
             .filter(|(name, weight)| **weight > 0.0 && !self.places.contains_key(*name))
@@ -219,7 +215,6 @@ impl Top {
             let least = least.min_by(|a, b| self.weight(a).total_cmp(&self.weight(b)));
             match least.cloned() {
                 Some(least) if weight <= self.weight(&least) * MUCH_MORE => break,
-                _ if gone(&name) => continue,
                 None if full => break,
                 Some(least) => self.take_place(&least),
                 None => {}
@@ -292,25 +287,21 @@ mod tests {
         of.iter().map(|(n, c)| ((*n).to_owned(), *c)).collect()
     }
 
-    fn exists(_: &str) -> bool {
-        false
-    }
-
     #[test]
     fn what_a_cgroup_counts_before_it_has_a_place_is_of_others() {
         let mut top = Top::new(2);
         let first = [(1, "/a", 10), (2, "/b", 5), (3, "/c", 1), (4, "?", 3)];
-        top.update(totals(&first), 15.0, exists);
+        top.update(totals(&first), 15.0);
         let expected = [("/a", 10), ("/b", 5), ("other", 1), ("unknown", 3)];
         assert_eq!(shown(&top), rows(&expected));
         // Not enough for a place.
         let second = [(1, "/a", 10), (2, "/b", 5), (3, "/c", 9), (4, "?", 3)];
-        top.update(totals(&second), 30.0, exists);
+        top.update(totals(&second), 30.0);
         let expected = [("/a", 10), ("/b", 5), ("other", 9), ("unknown", 3)];
         assert_eq!(shown(&top), rows(&expected));
         // Enough: it counts since the last update, and others take over what lost its place.
         let third = [(1, "/a", 10), (2, "/b", 5), (3, "/c", 20), (4, "?", 3)];
-        top.update(totals(&third), 45.0, exists);
+        top.update(totals(&third), 45.0);
         let expected = [("/a", 10), ("/c", 11), ("other", 14), ("unknown", 3)];
         assert_eq!(shown(&top), rows(&expected));
         let since: Vec<f64> = top.counts().map(|(_, since, _)| since).collect();
@@ -320,13 +311,13 @@ mod tests {
     #[test]
     fn todays_culprit_takes_the_place_of_yesterdays() {
         let mut top = Top::new(1);
-        top.update(totals(&[(1, "/old", 1_000_000)]), 3600.0, exists);
+        top.update(totals(&[(1, "/old", 1_000_000)]), 3600.0);
         let mut at = 3600.0 + 86_400.0;
-        top.update(totals(&[(1, "/old", 1_000_000)]), at, exists);
+        top.update(totals(&[(1, "/old", 1_000_000)]), at);
         for update in 1..=3u64 {
             at += 15.0;
             let now = [(1, "/old", 1_000_000), (2, "/new", 10 * update)];
-            top.update(totals(&now), at, exists);
+            top.update(totals(&now), at);
         }
         let expected = [("/new", 30), ("other", 1_000_000), ("unknown", 0)];
         assert_eq!(shown(&top), rows(&expected));
@@ -338,7 +329,7 @@ mod tests {
                 (2, "/new", 30),
                 (3, "/little", update / 2),
             ];
-            top.update(totals(&now), at, exists);
+            top.update(totals(&now), at);
         }
         assert_eq!(shown(&top)[0], ("/new".to_owned(), 30));
     }
@@ -346,22 +337,18 @@ mod tests {
     #[test]
     fn the_dead_move_to_others_and_count_once() {
         let mut top = Top::new(2);
-        top.update(totals(&[(1, "/a", 10), (2, "?", 7)]), 15.0, exists);
+        top.update(totals(&[(1, "/a", 10), (2, "?", 7)]), 15.0);
         // Two more were counted before the keys were given back.
-        top.update(totals(&[(0, "-", 19)]), 30.0, exists);
+        top.update(totals(&[(0, "-", 19)]), 30.0);
         assert_eq!(shown(&top), rows(&[("other", 12), ("unknown", 7)]));
-        // A directory may be gone before its keys are.
-        top.update(totals(&[(0, "-", 19), (3, "/b", 4)]), 45.0, exists);
-        top.update(totals(&[(0, "-", 19), (3, "/b", 5)]), 60.0, |n| n == "/b");
-        assert_eq!(shown(&top), rows(&[("other", 17), ("unknown", 7)]));
     }
 
     #[test]
     fn a_cgroup_that_is_made_again_goes_on_counting() {
         let mut top = Top::new(2);
-        top.update(totals(&[(1, "/a", 10)]), 15.0, exists);
-        top.update(totals(&[(1, "/a", 10), (2, "/a", 3)]), 30.0, exists);
-        top.update(totals(&[(0, "-", 10), (2, "/a", 5)]), 45.0, exists);
+        top.update(totals(&[(1, "/a", 10)]), 15.0);
+        top.update(totals(&[(1, "/a", 10), (2, "/a", 3)]), 30.0);
+        top.update(totals(&[(0, "-", 10), (2, "/a", 5)]), 45.0);
         assert_eq!(
             shown(&top),
             rows(&[("/a", 15), ("other", 0), ("unknown", 0)])
@@ -371,8 +358,8 @@ mod tests {
     #[test]
     fn a_name_may_be_learnt_late() {
         let mut top = Top::new(2);
-        top.update(totals(&[(1, "?", 10)]), 15.0, exists);
-        top.update(totals(&[(1, "/a", 14)]), 30.0, exists);
+        top.update(totals(&[(1, "?", 10)]), 15.0);
+        top.update(totals(&[(1, "/a", 14)]), 30.0);
         assert_eq!(
             shown(&top),
             rows(&[("/a", 4), ("other", 0), ("unknown", 10)])
@@ -401,7 +388,7 @@ mod tests {
         #[test]
         fn every_count_is_in_one_row(
             steps in proptest::collection::vec(
-                (proptest::collection::vec(step(), 6), 0usize..8, 1.0f64..2000.0), 1..40),
+                (proptest::collection::vec(step(), 6), 1.0f64..2000.0), 1..40),
             places in 0usize..4,
         ) {
             let names = ["/a", "/b", "/c", "/d"];
@@ -412,7 +399,7 @@ mod tests {
                 .collect();
             let (mut others, mut at, mut next) = (0, 0.0, 7);
             let mut before: BTreeMap<String, (u64, f64)> = BTreeMap::new();
-            for (all, gone, after) in &steps {
+            for (all, after) in &steps {
                 for (cgroup, step) in alive.iter_mut().zip(all) {
                     match step {
                         Step::Counts(n) => cgroup.2 += n,
@@ -430,8 +417,7 @@ mod tests {
                     let name = name.map(str::to_owned);
                     now.cgroups.insert((*id, None), (name, usage(*n)));
                 }
-                let gone = names.get(*gone);
-                top.update(now, at, |name| gone == Some(&name));
+                top.update(now, at);
                 let total = others + alive.iter().map(|(_, _, n)| n).sum::<u64>();
                 let mut sum = Usage::default();
                 top.counts().for_each(|(_, _, u)| add(&mut sum, u));

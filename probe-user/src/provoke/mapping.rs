@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -131,6 +132,18 @@ impl Mapping {
         }
     }
 
+    /// Adds to the word of 8 bytes with this number, and returns the sum. Processes that share the
+    /// mapping may add to a word at the same time. A word beyond the mapping is 0.
+    pub(crate) fn add(&self, word: usize, n: u64) -> u64 {
+        if word >= self.pages * self.page_size / size_of::<u64>() {
+            return 0;
+        }
+        // SAFETY: the word lies within the mapping and is aligned, because the mapping begins at
+        // a page; it is only ever accessed by this function, atomically.
+        let counter = unsafe { AtomicU64::from_ptr(self.start.as_ptr().cast::<u64>().add(word)) };
+        counter.fetch_add(n, Ordering::Relaxed).wrapping_add(n)
+    }
+
     /// Gives the kernel advice about a run of pages.
     ///
     /// Advice such as MADV_DONTNEED changes memory, but no Rust reference into the mapping exists
@@ -221,6 +234,13 @@ mod tests {
             [map.read(0), map.read(1), map.read(2), map.read(3)],
             [7, 8, 9, 0]
         );
+    }
+
+    #[test]
+    fn words_add_up() {
+        let map = Mapping::anonymous(1).unwrap();
+        assert_eq!((map.add(3, 5), map.add(3, 2), map.add(2, 0)), (5, 7, 0));
+        assert_eq!(map.add(map.page_size() / 8, 1), 0);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Reclaim through MADV_PAGEOUT, on one CPU.
 
+use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use nix::sys::mman::MmapAdvise;
 use nix::unistd::Pid;
@@ -29,16 +30,26 @@ pub struct CpuPin {
 impl CpuPin {
     /// Pins the calling thread to its current CPU.
     pub fn here() -> Result<Self> {
-        let remedy = "run it outside a sandbox that forbids sched_setaffinity";
-        let failed = |action: &str, errno| Error::system(action, errno, remedy);
-        let thread = Pid::from_raw(0);
-        let before = sched_getaffinity(thread)
-            .map_err(|errno| failed("reading the thread's CPU affinity", errno))?;
         let cpu = sched_getcpu().map_err(|errno| failed("reading the current CPU", errno))?;
+        Self::on(cpu, affinity()?)
+    }
+
+    /// Pins the calling thread to one of the CPUs that it may use: consecutive numbers go round
+    /// all of them.
+    pub(crate) fn by_turns(number: usize) -> Result<Self> {
+        let before = affinity()?;
+        let cpus: Vec<usize> = (0..CpuSet::count())
+            .filter(|cpu| before.is_set(*cpu).unwrap_or(false))
+            .collect();
+        let cpu = cpus.get(number % cpus.len().max(1)).copied();
+        Self::on(cpu.unwrap_or(0), before)
+    }
+
+    fn on(cpu: usize, before: CpuSet) -> Result<Self> {
         let mut only = CpuSet::new();
         only.set(cpu)
             .map_err(|errno| failed("selecting one CPU", errno))?;
-        sched_setaffinity(thread, &only)
+        sched_setaffinity(Pid::from_raw(0), &only)
             .map_err(|errno| failed("staying on one CPU (sched_setaffinity)", errno))?;
         Ok(Self { cpu, before })
     }
@@ -48,6 +59,19 @@ impl CpuPin {
     pub fn cpu(&self) -> usize {
         self.cpu
     }
+}
+
+fn affinity() -> Result<CpuSet> {
+    sched_getaffinity(Pid::from_raw(0))
+        .map_err(|errno| failed("reading the thread's CPU affinity", errno))
+}
+
+fn failed(action: &str, errno: Errno) -> Error {
+    Error::system(
+        action,
+        errno,
+        "run it outside a sandbox that forbids sched_setaffinity",
+    )
 }
 
 impl Drop for CpuPin {

@@ -28,7 +28,7 @@ use crate::{
 /// How often the counters are kept in order and events are read, whether somebody scrapes or not.
 const TICK: Duration = Duration::from_secs(1);
 /// The subscribers without a symbol of their own, as [`crate::snapshot::Subscriber`] names them.
-const SHARED_SUBSCRIBERS: [&str; 2] = ["interval notifiers", "none found"];
+const SHARED_SUBSCRIBERS: [&str; 3] = ["interval notifiers", "none found", "other"];
 /// The number of events kept for exemplars: the newest ones.
 const EVENTS: usize = 256;
 /// The maximum number of callers that wait at the same time; there are fewer connections.
@@ -130,10 +130,6 @@ pub(super) trait Counters: Send {
     fn program_runs(&self) -> Vec<ProgramRuns> {
         Vec::new()
     }
-    /// Returns whether the cgroup of this name was removed.
-    fn cgroup_is_gone(&self, _name: &str) -> bool {
-        false
-    }
 }
 
 impl Counters for Probes {
@@ -163,8 +159,10 @@ impl Counters for Probes {
         Probes::program_runs(self)
     }
 
-    fn cgroup_is_gone(&self, name: &str) -> bool {
-        Probes::cgroup_is_gone(self, name)
+    fn tick(&mut self) {
+        if let Err(error) = Probes::tick(self) {
+            tracing::debug!("cannot keep the maps in order: {error}");
+        }
     }
 }
 
@@ -258,8 +256,7 @@ impl Reader {
         self.reads.seconds += begun.elapsed().as_secs_f64();
         self.take_events();
         if let Some(top) = &mut self.cgroups {
-            let gone = |name: &str| self.counters.cgroup_is_gone(name);
-            top.update(by_cgroup(&snapshot), snapshot.elapsed, gone);
+            top.update(by_cgroup(&snapshot), snapshot.elapsed);
         }
         let input = Input {
             kernel: &self.kernel,

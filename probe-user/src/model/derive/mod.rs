@@ -2,7 +2,7 @@
 
 mod rows;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use probe_ebpf::{Hook, Verdict};
 
@@ -166,9 +166,22 @@ fn victims(measured: Measured, first: Option<&Snapshot>, last: &Snapshot) -> Opt
         .flat_map(|s| s.victims.iter().flatten())
         .map(|(p, lost)| (process_key(p), *lost))
         .collect();
+    let now = last.victims.as_ref()?;
+    // What processes had lost that are no longer there is with the others now, where it is no
+    // increase.
+    let there: BTreeSet<_> = now.iter().map(|(p, _)| process_key(p)).collect();
+    let mut moved = snapshot::Lost::default();
+    for (_, lost) in before.iter().filter(|(key, _)| !there.contains(*key)) {
+        moved.mappings = moved.mappings.saturating_add(lost.mappings);
+        moved.pages = moved.pages.saturating_add(lost.pages);
+    }
     let mut sums: BTreeMap<Who, snapshot::Lost> = BTreeMap::new();
-    for (p, lost) in last.victims.as_ref()? {
-        let earlier = before.get(&process_key(p)).copied().unwrap_or_default();
+    for (p, lost) in now {
+        let mut earlier = before.get(&process_key(p)).copied().unwrap_or_default();
+        if p.is_others() {
+            earlier.mappings = earlier.mappings.saturating_add(moved.mappings);
+            earlier.pages = earlier.pages.saturating_add(moved.pages);
+        }
         let sum = sums.entry(Who::from(p)).or_default();
         let mappings = lost.mappings.saturating_sub(earlier.mappings);
         sum.mappings = sum.mappings.saturating_add(mappings);

@@ -1,6 +1,6 @@
 //! The groups of a window: the difference of two snapshots, group by group.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use probe_ebpf::{Hook, Memory, Reclaimer, Road, Verdict};
 
@@ -42,6 +42,47 @@ pub(crate) struct GroupRow {
     pub(crate) newer: NewerVerdicts,
 }
 
+fn is_others(g: &snapshot::Group) -> bool {
+    g.victim.as_ref().is_some_and(snapshot::Process::is_others)
+}
+
+/// What groups of the same kind share, whoever the victim is.
+type Kind<'a> = (&'a Word<Road>, &'a Word<Reclaimer>, &'a Word<Memory>, u8);
+
+fn others_key(g: &snapshot::Group) -> Kind<'_> {
+    (&g.road, &g.reclaimer, &g.memory, g.order)
+}
+
+/// What the groups had counted before the window that are no longer there: these counts moved to
+/// the group of the others, where they are no increase.
+fn moved<'a>(
+    first: Option<&'a Snapshot>,
+    last: &'a Snapshot,
+) -> BTreeMap<Kind<'a>, snapshot::ByVerdict> {
+    let mut moved: BTreeMap<_, snapshot::ByVerdict> = BTreeMap::new();
+    let Some(first) = first else {
+        return moved;
+    };
+    let there: BTreeSet<_> = last.groups.iter().map(|(g, _)| group_key(g)).collect();
+    for (g, counts) in &first.groups {
+        if g.victim.is_some() && !there.contains(&group_key(g)) {
+            let to = moved.entry(others_key(g)).or_default();
+            for (to, from) in to.iter_mut().zip(counts) {
+                add(to, from);
+            }
+        }
+    }
+    moved
+}
+
+fn without(counts: &snapshot::ByVerdict, moved: &snapshot::ByVerdict) -> snapshot::ByVerdict {
+    let mut left = *counts;
+    for (left, moved) in left.iter_mut().zip(moved) {
+        *left = left.since(moved);
+    }
+    left
+}
+
 /// The name of a group, as far as the hooks show it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct GroupName {
@@ -59,9 +100,14 @@ pub(crate) fn rows(measured: Measured, first: Option<&Snapshot>, last: &Snapshot
         .flat_map(|s| &s.groups)
         .map(|(g, counts)| (group_key(g), counts))
         .collect();
+    let moved = moved(first, last);
     let mut rows: BTreeMap<_, (snapshot::ByVerdict, NewerVerdicts)> = BTreeMap::new();
     for (g, counts) in &last.groups {
-        let earlier = before.get(&group_key(g));
+        let earlier = before.get(&group_key(g)).copied();
+        let counts = &match moved.get(&others_key(g)).filter(|_| is_others(g)) {
+            Some(moved) => without(counts, moved),
+            None => *counts,
+        };
         let (row, _) = rows.entry(GroupName::new(measured, g)).or_default();
         for verdict in Verdict::ALL {
             let i = verdict as usize;
@@ -163,4 +209,73 @@ pub(super) fn tallies(row: &GroupRow) -> ByVerdict<Tally> {
         tallies.set::<Word<Verdict>>(verdict, Tally { folios, pages });
     }
     tallies
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::{Group, HookState, HookStatus, Process};
+
+    fn group(victim: Process, folios: u64) -> (Group, snapshot::ByVerdict) {
+        let mut counts = snapshot::ByVerdict::default();
+        counts[Verdict::FutilePinned as usize].folios = folios;
+        let group = Group {
+            road: Road::Reclaim.into(),
+            reclaimer: Reclaimer::Direct.into(),
+            memory: Memory::Anon.into(),
+            order: 0,
+            victim: Some(victim),
+        };
+        (group, counts)
+    }
+
+    fn sample(groups: Vec<(Group, snapshot::ByVerdict)>) -> Snapshot {
+        let hooks = Hook::ALL.map(|hook| HookStatus {
+            name: hook.name().to_owned(),
+            symbol: String::new(),
+            attach: None,
+            state: HookState::Active,
+            reason: None,
+            hits: None,
+            missed: None,
+        });
+        Snapshot {
+            elapsed: 0.0,
+            groups,
+            newer: Vec::new(),
+            victims: None,
+            subscribers: None,
+            unmap_ns: BTreeMap::new(),
+            unmap_ns_by_reclaimer: BTreeMap::new(),
+            notifier_ns: None,
+            excess: snapshot::Histogram::default(),
+            per_folio: snapshot::Histogram::default(),
+            hooks: hooks.into(),
+            lost: snapshot::LostCounts::default(),
+            maps: Vec::new(),
+            in_flight: 0,
+            cost: snapshot::SelfCost::default(),
+        }
+    }
+
+    /// A process had 5 folios, then 7, and is gone: its 7 are with the others. Another one had 3
+    /// and has 4. The window saw 3.
+    #[test]
+    fn counts_that_moved_to_the_others_are_no_increase() {
+        let process = |pid| Process {
+            pid,
+            comm: "a".to_owned(),
+            cgroup: None,
+            cgroup_id: 0,
+        };
+        let first = sample(vec![
+            group(process(1), 5),
+            group(process(2), 3),
+            group(Process::others(), 10),
+        ]);
+        let last = sample(vec![group(process(2), 4), group(Process::others(), 17)]);
+        let measured = Measured::new(&last.hooks);
+        let rows = rows(measured, Some(&first), &last);
+        assert_eq!(total(&rows, Verdict::FutilePinned).folios, 3);
+    }
 }

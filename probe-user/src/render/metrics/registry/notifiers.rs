@@ -56,7 +56,7 @@ pub(super) static TIMES: Metric = Metric {
         meaning: "the symbol of the subscriber's callback, such as \
                   `kvm_mmu_notifier_invalidate_range_start`; `interval notifiers` for subscribers \
                   that the kernel keeps by range, `none found` for calls on an mm whose subscribers \
-                  have left",
+                  have left, `other` for subscribers that found the map full",
     }],
     needs: &[Hook::Unmap, Hook::NotifierStart],
     option: None,
