@@ -56,14 +56,14 @@ pub(super) static UNMAPS: Metric = metric(
     "pinscope_cgroup_unmaps",
     Unit::Of("folios"),
     "Folios that reclaim unmapped from processes of the costliest cgroups, by verdict",
-    |input, family| collect(input, family, |u, v| u[v].folios, |n| Value::Count(n)),
+    |input, family| collect(input, family, |u, v| u[v].folios, Value::Count),
 );
 
 pub(super) static PAGES: Metric = metric(
     "pinscope_cgroup_unmapped_pages",
     Unit::Of("pages"),
     "Pages of these folios",
-    |input, family| collect(input, family, |u, v| u[v].pages, |n| Value::Count(n)),
+    |input, family| collect(input, family, |u, v| u[v].pages, Value::Count),
 );
 
 pub(super) static TIME: Metric = metric(
@@ -76,7 +76,7 @@ pub(super) static TIME: Metric = metric(
             family,
             |u, v| u[v].ns,
             |ns| Value::Number(ns as f64 / 1e9),
-        )
+        );
     },
 );
 
