@@ -1,6 +1,6 @@
 //! When the count of each series began.
 //!
-//! A server that sees a series for the first time cannot tell how much of its value is new. Two
+//! A server that sees a series for the first time does not know how much of its value is new. Two
 //! things help: the series begins at 0, or the page says since when it counts. Series of a known
 //! set of labels are there from the first page on, at 0. One that appears later, such as that of a
 //! new subscriber, is 0 on the page where it appears, and has its value from the next page on; and

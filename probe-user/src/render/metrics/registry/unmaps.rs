@@ -48,7 +48,7 @@ pub(super) static TIMES: Metric = Metric {
     help: "Time from entry to return of try_to_unmap, including the MMU notifiers and pinscope's \
            own probes in it",
     details: "The futile and freed series of the usual reclaimers start at 0; others appear with \
-              their first unmap. Recordings of versions that did not tell reclaimers apart have \
+              their first unmap. Recordings that do not distinguish reclaimers have \
               `unknown`.",
     labels: &[RECLAIMER, VERDICT],
     needs: &[Hook::Unmap],
@@ -188,7 +188,7 @@ fn exemplars(input: &Input<'_>, reclaimer: Reclaimer, verdict: Verdict) -> Vec<(
     let measured = input.measured();
     let of = |said: &Word<Reclaimer>| {
         let said = said.known().map(|r| measured.reclaimer(r));
-        // A recording that does not tell reclaimers apart has all its times under one.
+        // A recording without times by reclaimer has all times under one.
         reclaimer == Reclaimer::Unknown || said == Some(reclaimer)
     };
     let events = input.events.iter();
