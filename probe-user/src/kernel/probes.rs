@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    time::{Duration, Instant},
+    time::{Instant, SystemTime},
 };
 
 use aya::{
@@ -16,7 +16,9 @@ use probe_ebpf::{Hook, VictimsBy};
 use super::{
     assemble,
     attach::{AttachError, Attempt, Hooked, attach_all, cannot, chain, check_privileges, load},
-    btf, events, host,
+    btf,
+    counting::Counting,
+    events, host,
     layout::{LayoutError, ResolvedLayout, VMLINUX_BTF, running_kernel},
     maps::{Histograms, ReadError},
     names::Names,
@@ -52,8 +54,7 @@ pub struct Probes {
     names: Names,
     histograms: Histograms,
     ring: Option<RingBuf<MapData>>,
-    attached: Instant,
-    attached_ns: u64,
+    counting: Counting,
     victims_by: VictimsBy,
     logger: Option<Logger>,
 }
@@ -123,9 +124,9 @@ impl Probes {
             };
             match attach_all(&mut ebpf, &plans, &failed, mode, btf.as_ref())? {
                 Attempt::Failed(hook, why) => failed.push((hook, why)),
-                Attempt::Attached(hooks) => {
+                Attempt::Attached(hooks, counting) => {
                     drop(btf);
-                    return Self::finish(ebpf, hooks, logger, options);
+                    return Self::finish(ebpf, hooks, counting, logger, options);
                 }
             }
         }
@@ -134,6 +135,7 @@ impl Probes {
     fn finish(
         mut ebpf: Ebpf,
         hooks: Vec<Hooked>,
+        counting: Counting,
         logger: Option<Logger>,
         options: &ProbeOptions,
     ) -> Result<Probes, AttachError> {
@@ -171,8 +173,7 @@ impl Probes {
             names: Names::new(options.victims_by),
             histograms: Histograms::default(),
             ring,
-            attached: Instant::now(),
-            attached_ns: monotonic_ns(),
+            counting,
             victims_by: options.victims_by,
             logger,
         })
@@ -181,6 +182,16 @@ impl Probes {
     /// Returns how many hooks are attached, and how many there are.
     pub fn active_of_all(&self) -> (usize, usize) {
         self.programs.active_of_all()
+    }
+
+    /// Returns when the probes began to count.
+    pub fn since(&self) -> Instant {
+        self.counting.since()
+    }
+
+    /// Returns when the probes began to count, by the wall clock.
+    pub fn started(&self) -> SystemTime {
+        self.counting.started()
     }
 
     /// Drops every capability that is no longer needed; see [`privileges::drop_all`].
@@ -213,6 +224,7 @@ impl Probes {
     pub fn snapshot(&mut self) -> Result<Snapshot, ReadError> {
         let maps = self.programs.maps();
         self.names.learn_subscribers(&maps);
+        let elapsed = self.counting.seconds();
         let mut counted = maps.counted(&mut self.histograms)?;
         let mut in_flight = 0;
         for slot in maps.claimed()? {
@@ -236,7 +248,7 @@ impl Probes {
             notifier_ns.insert(verdict, notified);
         }
         Ok(Snapshot {
-            elapsed: self.attached.elapsed().as_secs_f64(),
+            elapsed,
             groups,
             newer: Vec::new(),
             victims,
@@ -280,7 +292,7 @@ impl Probes {
         events::take(ring, limit)
             .iter()
             .map(|e| {
-                let mut event = events::decode(e, self.attached_ns, notifier);
+                let mut event = events::decode(e, self.counting.since_ns(), notifier);
                 if one && let Some(v) = maps.victim(&e.victim) {
                     event.victim = Some(self.names.process(&e.victim, Some(&v)));
                 }
@@ -296,6 +308,7 @@ impl Probes {
         if self.programs.stopped() {
             return;
         }
+        self.counting.end();
         self.programs.stop();
         // A task whose return was missed has counted times, but no hits yet.
         self.histograms = Histograms::default();
@@ -306,10 +319,4 @@ fn start_log(ebpf: &mut Ebpf) -> Option<Logger> {
     EbpfLogger::init(ebpf)
         .inspect_err(|e| tracing::warn!("cannot read the log of the probes: {}", chain(e)))
         .ok()
-}
-
-fn monotonic_ns() -> u64 {
-    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
-        .map(Duration::from)
-        .map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
 }
