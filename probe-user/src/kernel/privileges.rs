@@ -7,6 +7,7 @@
 use std::fs;
 
 use caps::{CapSet, Capability};
+use nix::sys::prctl::set_no_new_privs;
 
 /// A capability and its purpose.
 #[derive(Clone, Copy, Debug)]
@@ -104,12 +105,20 @@ pub fn lift_memlock_limit() {
 /// Drops every capability, except CAP_BPF if `still_works` (a read of a map) fails without it: up
 /// to 5.18 the kernel requires it for every read while kernel.unprivileged_bpf_disabled is set.
 ///
+/// Nothing brings them back: `no_new_privs` is set, and the bounding set is emptied where
+/// CAP_SETPCAP allows it. Otherwise an execve as uid 0 would regain every capability. This also
+/// applies to programs started from now on, so a CMD that needs its privileges must be running.
+///
 /// Returns whether CAP_BPF (or the capability used in its place) had to be kept. Only the calling
 /// thread is affected: call this before starting others.
 ///
 /// # Errors
 /// When the kernel refuses, for which it has no reason.
 pub fn drop_all(still_works: impl Fn() -> bool) -> Result<bool, caps::errors::CapsError> {
+    set_no_new_privs().map_err(|e| format!("PR_SET_NO_NEW_PRIVS failure: {e}"))?;
+    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
+        caps::clear(None, CapSet::Bounding)?;
+    }
     caps::clear(None, CapSet::Ambient)?;
     caps::clear(None, CapSet::Inheritable)?;
     caps::clear(None, CapSet::Effective)?;
