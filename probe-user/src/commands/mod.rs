@@ -6,6 +6,7 @@ mod diff;
 mod doctor;
 mod export;
 mod hooking;
+mod kept;
 mod live;
 mod output;
 mod report;
@@ -63,10 +64,7 @@ fn exit(outcome: anyhow::Result<u8>) -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             // A pipe whose reader is gone is not worth a complaint.
-            if error
-                .downcast_ref::<std::io::Error>()
-                .is_some_and(output::is_closed_pipe)
-            {
+            if output::is_closed(&error) {
                 return ExitCode::SUCCESS;
             }
             eprintln!("pinscope: {error:#}");

@@ -179,7 +179,7 @@ impl Probes {
         })
     }
 
-    /// Returns how many hooks are attached, and how many there are.
+    /// Returns how many hooks are attached, and how many this version attaches on this kernel.
     pub fn active_of_all(&self) -> (usize, usize) {
         self.programs.active_of_all()
     }
