@@ -20,8 +20,8 @@ use crate::kernel::plan::{AttachMode, HookOverride};
 #[command(name = "pinscope", version, max_term_width = 100)]
 #[command(
     after_help = "Exit status: 0 success; 1 failure; 2 usage error; 77 this machine cannot run \
-                  pinscope; with CMD: its exit status, 124 if --duration ended it, or 141 if it was ended \
-                  because the reader of the output is gone."
+                  pinscope; with CMD: its exit status, 124 if --duration ended it, or 141 if it \
+                  was ended because the reader of the output is gone."
 )]
 pub struct Cli {
     /// The command; without one, pinscope shows the live dashboard if it runs on a terminal.
