@@ -88,15 +88,19 @@ pub fn play(launcher: &Launcher, duration: Duration, say: impl Fn(&str)) -> Resu
             .iter()
             .filter(|holding| holding.reference != Reference::None);
         let futile = held.map(|holding| holding.found.unmapped_in_memory).sum();
-        say(&format!(
-            "{:12} found its held pages unmapped {futile} times, none of them freed",
-            process.comm
-        ));
-        services.push(Service {
+        let service = Service {
             cgroup: cgroup.name(),
             process,
             futile,
-        });
+        };
+        if service.holds() {
+            say(&format!(
+                "{:12} found its held pages unmapped {} times, none of them freed",
+                service.process.comm,
+                grouped(futile)
+            ));
+        }
+        services.push(service);
     }
     drop(members);
     drop(above);
@@ -129,18 +133,23 @@ impl Story {
         if rows.iter().all(|(same, ..)| *same) && rows.iter().any(|(.., n)| *n > 0) {
             let each: Vec<String> = rows
                 .iter()
-                .map(|(_, who, n, _)| format!("{n} times in {who}"))
+                .map(|(_, who, n, _)| format!("{} of {who}", grouped(*n)))
                 .collect();
             return Ok(format!(
-                "both counts agree: the services found held pages unmapped {}, and pinscope \
-                 counted exactly as many futile unmaps",
-                each.join(" and ")
+                "both counts agree: {} futile unmaps ({}), as the services found them and as \
+                 pinscope counted them",
+                grouped(rows.iter().map(|(.., n)| n).sum()),
+                each.join(", ")
             ));
         }
         let each: Vec<String> = rows
             .iter()
             .map(|(_, who, found, counted)| {
-                format!("{who} found {found} unmaps of held pages, and pinscope counted {counted}")
+                format!(
+                    "{who} found {} unmaps of held pages, and pinscope counted {}",
+                    grouped(*found),
+                    grouped(*counted)
+                )
             })
             .collect();
         Err(format!("the counts disagree: {}", each.join("; ")))
@@ -152,6 +161,19 @@ impl Service {
         let mut holdings = self.process.holdings.iter();
         holdings.any(|holding| holding.reference != Reference::None)
     }
+}
+
+/// Groups digits by thousands, as pinscope's report does.
+fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// Returns the futile unmaps that a capture counted of a process.
@@ -269,15 +291,19 @@ mod tests {
             group(8, "futile_referenced", 9),
             {"victim": null, "by_verdict": {"futile_pinned": {"folios": 1}}},
         ]});
-        let agreed = story(34).compare(&capture).unwrap();
-        assert!(
-            agreed.contains("found held pages unmapped 34 times in gpu, and"),
-            "{agreed}"
+        assert_eq!(
+            story(34).compare(&capture).unwrap(),
+            "both counts agree: 34 futile unmaps (34 of gpu), as the services found them and as \
+             pinscope counted them"
         );
         let differs = story(35).compare(&capture).unwrap_err();
         assert_eq!(
             differs,
             "the counts disagree: gpu found 35 unmaps of held pages, and pinscope counted 34"
+        );
+        assert_eq!(
+            [grouped(0), grouped(999), grouped(1_234_567)],
+            ["0", "999", "1,234,567"]
         );
         // Two zeroes prove nothing.
         assert!(story(0).compare(&json!({"groups": []})).is_err());
