@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Error, Result};
+use caps::Capability;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::MissedTickBehavior,
@@ -117,8 +118,10 @@ async fn watch(cli: &Cli, args: &cli::Capture, sink: &mut Sink) -> Result<u8> {
         sink,
     };
     let watched = async {
+        // CMD, or a process that it starts, may run as another user.
+        let to_end_cmd = cmd.as_ref().map(|_| Capability::CAP_KILL);
         let kept = probes
-            .drop_privileges()
+            .drop_privileges_but(to_end_cmd.as_slice())
             .context("cannot drop capabilities")?;
         let (active, all) = probes.active_of_all();
         tracing::info!(

@@ -14,7 +14,7 @@ mod selftest;
 mod status;
 mod terminal;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use clap::CommandFactory;
 
@@ -28,6 +28,9 @@ use crate::{
 
 /// Runs the command line and returns the exit status of the process.
 pub fn run(cli: &Cli) -> ExitCode {
+    // A write beyond RLIMIT_FSIZE then fails, as on a full disk, instead of ending the process: the
+    // error is reported, and nothing is left behind. A handler, unlike SIG_IGN, is not inherited.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     let Some(command) = &cli.command else {
         return exit(live::default(cli));
     };

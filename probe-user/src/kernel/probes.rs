@@ -199,7 +199,18 @@ impl Probes {
     /// # Errors
     /// When the kernel refuses.
     pub fn drop_privileges(&mut self) -> Result<bool, caps::errors::CapsError> {
-        privileges::drop_all(|| self.programs.maps().lost().is_ok())
+        self.drop_privileges_but(&[])
+    }
+
+    /// Drops every capability that is no longer needed, but keeps those that the caller needs.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn drop_privileges_but(
+        &mut self,
+        needed: &[caps::Capability],
+    ) -> Result<bool, caps::errors::CapsError> {
+        privileges::drop_all(needed, || self.programs.maps().lost().is_ok())
     }
 
     /// Whether the cgroup of this name no longer exists.

@@ -11,7 +11,7 @@ use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 
 use crate::{
-    support::{self, run, start, within_5_s},
+    support::{self, run, scratch, start, within_5_s},
     test,
 };
 
@@ -20,6 +20,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         test("cmd_ends_with_the_reader_of_the_output", reader_gone),
         test("cmd_ends_when_the_disk_is_full", disk_full),
         test("cmd_ends_with_a_killed_pinscope", killed),
+        test("cmd_ends_though_another_user_runs_it", another_user),
         test("the_window_is_the_duration", window),
         test("the_demo_counts_what_the_capture_counts", demo),
     ]
@@ -80,6 +81,28 @@ fn disk_full() -> Result<()> {
         ensure!(said.contains(words), "{said}");
     }
     ensure!(!runs(word), "CMD runs on");
+
+    // Neither a report nor a recording leaves anything behind on a disk that has no room for it.
+    let disk = scratch("full-disk");
+    std::fs::create_dir(&disk)?;
+    let name = disk.to_str().context("no UTF-8")?;
+    run(&["mount", "-t", "tmpfs", "-o", "size=4k", "none", name])?.expect_code(0)?;
+    let filled = std::fs::write(disk.join("filler"), [1; 4096]);
+    let record = format!("{name}/a.pscope");
+    let output = format!("{name}/a.json");
+    let recorded = run(&["pinscope", "capture", "-d", "100ms", "--record", &record]);
+    let written = run(&["pinscope", "capture", "-d", "100ms", "-o", &output]);
+    let left: Vec<_> = std::fs::read_dir(&disk)?
+        .filter_map(|entry| Some(entry.ok()?.file_name()))
+        .collect();
+    run(&["umount", name])?.expect_code(0)?;
+    std::fs::remove_dir(&disk)?;
+    filled?;
+    for ran in [recorded?, written?] {
+        ran.expect_code(1)?;
+        ensure!(ran.stderr.contains("No space left"), "{}", ran.said());
+    }
+    ensure!(left == ["filler"], "left behind: {left:?}");
     Ok(())
 }
 
@@ -92,6 +115,17 @@ fn killed() -> Result<()> {
     running.signal(Signal::SIGKILL)?;
     running.wait()?;
     ensure!(within_5_s(|| !runs(word)), "CMD runs on");
+    Ok(())
+}
+
+fn another_user() -> Result<()> {
+    let word = "3304";
+    let program = std::env::current_exe()?.display().to_string();
+    let words = ["pinscope", "capture", "-d", "500ms", "--", &program];
+    let nobody = ["--helper", "unprivileged", "none", "sleep", word];
+    let ran = run(&[&words[..], &nobody].concat())?;
+    ran.expect_code(124)?;
+    ensure!(!runs(word), "CMD runs on");
     Ok(())
 }
 
