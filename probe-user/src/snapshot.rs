@@ -238,8 +238,9 @@ impl HookStatus {
         count
     }
 
-    /// Whether nobody expects the hook to be active here.
-    fn is_left_out(&self) -> bool {
+    /// Whether nobody expects the hook to be active here: stock kernels lack it, or pinscope leaves
+    /// it out by default because kprobes are used.
+    pub fn is_left_out(&self) -> bool {
         let Some(hook) = Hook::named(&self.name) else {
             return false;
         };

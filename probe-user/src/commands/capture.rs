@@ -180,12 +180,17 @@ async fn failed(error: Error, cmd: &mut Cmd) -> Result<u8> {
         None => {
             cmd.end().await.context("cannot end CMD")?;
             if closed {
-                eprintln!("pinscope: the reader of the output is gone, so CMD was ended");
+                say("the reader of the output is gone, so CMD was ended");
                 return Ok(CLOSED_PIPE);
             }
             Err(error.context("CMD was ended because the capture failed"))
         }
     }
+}
+
+/// Says something on stderr. That may be the same pipe, whose reader is gone: no reason to panic.
+fn say(words: &str) {
+    let _ = writeln!(std::io::stderr(), "pinscope: {words}");
 }
 
 /// Ends the counting, and writes what was counted.
@@ -344,9 +349,10 @@ impl Session<'_> {
     }
 
     fn give_up_recording(&mut self, error: &RecordError) {
-        eprintln!(
-            "pinscope: {error}; the part written so far is readable, and the capture continues without a recording"
-        );
+        say(&format!(
+            "{error}; the part written so far is readable, and the capture continues without a \
+             recording"
+        ));
         self.recorder = None;
         self.record_failed = true;
     }

@@ -238,7 +238,8 @@ mod tests {
     #[test]
     fn its_children_end_with_it() {
         run(async {
-            let mut cmd = shell("sleep 1000 & sleep 1001; true");
+            // One child leaves the process group, the other stays.
+            let mut cmd = shell("setsid sleep 1000 & sleep 1001; true");
             let members = grown(&cmd, 3).await;
             let status = cmd.end().await.unwrap();
             assert_eq!(code(status), 143);
