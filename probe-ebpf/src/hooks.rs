@@ -318,18 +318,17 @@ impl Hook {
     }
 }
 
-/// A hook that this version names in its outputs and doesn't attach yet.
+/// A hook that a later version will have. Outputs list what it would measure as not measured, and
+/// never list it among the hooks.
 #[derive(Clone, Copy, Debug)]
 pub struct Planned {
-    /// The name that outputs use.
+    /// The name under which earlier versions listed it.
     pub name: &'static str,
     /// The kernel function that will be hooked.
     pub symbol: &'static str,
-    /// Why the hook isn't active.
+    /// Why this version does not measure it.
     pub reason: &'static str,
-    /// The answers that will depend on the hook.
-    pub answers: &'static str,
-    /// What isn't measured until then.
+    /// What is not measured until then.
     pub not_measured: &'static str,
 }
 
@@ -339,14 +338,12 @@ pub static PLANNED: [Planned; 2] = [
         name: "migration",
         symbol: "try_to_migrate",
         reason: "this version measures reclaim; migration and THP splits are not hooked",
-        answers: "unmaps by migration and splits",
         not_measured: "migration and splits",
     },
     Planned {
         name: "refault",
         symbol: "handle_mm_fault",
         reason: "this version does not follow refaults",
-        answers: "refaults after futile unmaps",
         not_measured: "refaults after futile unmaps",
     },
 ];

@@ -41,6 +41,16 @@ enum Command {
         /// Prints what is known for certain as JSON.
         #[arg(long)]
         json: bool,
+        /// Writes what is known for certain to this file, as JSON.
+        #[arg(long)]
+        truth: Option<PathBuf>,
+    },
+    /// Plays the demo under `pinscope capture`, which prints its report, and fails unless both
+    /// counts agree.
+    Show {
+        /// The duration, in seconds.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
     },
     /// Runs processes one after the other, each with a name of its own; each has a pinned memfd
     /// reclaimed, then ends.
@@ -213,14 +223,23 @@ fn run(command: Command) -> Result<ExitCode> {
             println!("{}", serde_json::to_string(&provoke::burst(&options)?)?);
         }
         Command::Pressure(options) => press(&options)?,
-        Command::Demo { seconds, json } => {
+        Command::Demo {
+            seconds,
+            json,
+            truth,
+        } => {
             let launcher = Launcher::this_program("child")?;
             let duration = Duration::from_secs(seconds);
             let story = demo::play(&launcher, duration, |words| eprintln!("{words}"))?;
             if json {
                 println!("{}", serde_json::to_string(&story)?);
             }
+            if let Some(file) = truth {
+                std::fs::write(&file, serde_json::to_vec(&story)?)
+                    .with_context(|| format!("cannot write {}", file.display()))?;
+            }
         }
+        Command::Show { seconds } => return show(seconds),
         Command::ShortLived {
             count,
             pages,
@@ -236,6 +255,40 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Kill { signal } => return end_by(&signal),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Has pinscope capture the demo, and compares both counts.
+fn show(seconds: u64) -> Result<ExitCode> {
+    let directory = tempfile::tempdir().context("cannot make a directory for the truth")?;
+    let truth = directory.path().join("truth.json");
+    let recording = directory.path().join("demo.pscope");
+    let status = std::process::Command::new("pinscope")
+        .args(["-v", "capture", "--record"])
+        .arg(&recording)
+        .arg("--")
+        .arg(std::env::current_exe()?)
+        .args(["demo", "--seconds", &seconds.to_string(), "--truth"])
+        .arg(&truth)
+        .status()
+        .context("cannot start pinscope, which must be in PATH")?;
+    if !status.success() {
+        let code = status.code().and_then(|code| u8::try_from(code).ok());
+        return Ok(ExitCode::from(code.unwrap_or(1)));
+    }
+    let report = std::process::Command::new("pinscope")
+        .args(["report", "--format", "json"])
+        .arg(&recording)
+        .stderr(Stdio::inherit())
+        .output()?;
+    let capture = serde_json::from_slice(&report.stdout).context("pinscope's report is no JSON")?;
+    let story: demo::Story = serde_json::from_slice(&std::fs::read(&truth)?)?;
+    match story.compare(&capture) {
+        Ok(agreed) => {
+            eprintln!("{agreed}");
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(differs) => bail!(differs),
+    }
 }
 
 fn press(options: &Pressure) -> Result<()> {

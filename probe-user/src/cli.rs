@@ -20,7 +20,8 @@ use crate::kernel::plan::{AttachMode, HookOverride};
 #[command(name = "pinscope", version, max_term_width = 100)]
 #[command(
     after_help = "Exit status: 0 success; 1 failure; 2 usage error; 77 this machine cannot run \
-                  pinscope; with CMD: its exit status, or 124 if --duration ended it."
+                  pinscope; with CMD: its exit status, 124 if --duration ended it, or 141 if it \
+                  was ended because the reader of the output is gone."
 )]
 pub struct Cli {
     /// The command; without one, pinscope shows the live dashboard if it runs on a terminal.
@@ -166,7 +167,8 @@ pub struct Capture {
     #[command(flatten)]
     pub hooking: Hooking,
 
-    /// Watch while this command runs. Its stdout goes to stderr unless -o names a file.
+    /// Watch while this command runs. Its stdout goes to stderr unless -o names a file. If the
+    /// capture fails, or the reader of its output goes away, pinscope ends CMD.
     #[arg(last = true, value_name = "CMD")]
     pub cmd: Vec<std::ffi::OsString>,
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use probe_ebpf::{Memory, Reclaimer, Road, Verdict};
+use probe_ebpf::{Hook, Memory, Reclaimer, Road, Verdict, hooks::Planned};
 use serde::{Deserialize, Serialize};
 
 use crate::words::Word;
@@ -209,8 +209,7 @@ impl Attach {
 /// One row of `hooks`: a hook and its state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HookStatus {
-    /// The hook's name in outputs ([`probe_ebpf::Hook::name`], or a hook that this version
-    /// only plans, which is then `disabled` with a reason).
+    /// The hook's name in outputs: [`probe_ebpf::Hook::name`], or that of a newer version's hook.
     pub name: String,
     /// The symbol or tracepoint on this kernel; the newest name where none was found.
     pub symbol: String,
@@ -224,6 +223,48 @@ pub struct HookStatus {
     pub hits: Option<u64>,
     /// Calls or returns known to have been missed; `None` where the kernel does not count them.
     pub missed: Option<u64>,
+}
+
+impl HookStatus {
+    /// Returns how many hooks are active, and how many are expected to be: all but those that
+    /// stock kernels lack, and those that pinscope leaves out by default because kprobes are used.
+    pub fn active_of_all<'a>(hooks: impl IntoIterator<Item = &'a HookStatus>) -> (usize, usize) {
+        let mut count = (0, 0);
+        for hook in hooks {
+            let active = hook.state == HookState::Active;
+            count.0 += usize::from(active);
+            count.1 += usize::from(active || !hook.is_left_out());
+        }
+        count
+    }
+
+    /// Whether nobody expects the hook to be active here: stock kernels lack it, or pinscope leaves
+    /// it out by default because kprobes are used.
+    pub fn is_left_out(&self) -> bool {
+        let Some(hook) = Hook::named(&self.name) else {
+            return false;
+        };
+        let entry = hook.entry();
+        match self.state {
+            HookState::Unsupported => entry.usually_absent.is_some(),
+            HookState::Disabled => {
+                entry.off_by_kprobe.is_some() && self.reason.as_deref() == entry.off_by_kprobe
+            }
+            HookState::Active | HookState::Failed => false,
+        }
+    }
+
+    /// Whether this is no hook, but one that the version that wrote the row had only planned:
+    /// earlier versions listed those among the hooks. They are dropped when such a file is read.
+    pub fn is_only_planned(&self) -> bool {
+        Planned::named(&self.name).is_some()
+            && self.state == HookState::Disabled
+            && self.hits.is_none()
+            && self
+                .reason
+                .as_deref()
+                .is_none_or(|reason| reason.starts_with("this version "))
+    }
 }
 
 /// Losses by map; see [`probe_ebpf::maps::Lost`].

@@ -182,6 +182,46 @@ fn a_capture_is_read_again() {
     assert_eq!(again["histograms"], first["histograms"]);
 }
 
+/// The warning on stderr is gone once a report is passed on, so the report itself must say it.
+#[test]
+fn a_cut_off_recording_says_so_in_every_report() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/demo.pscope");
+    let whole = whole.to_str().unwrap();
+    let bytes = fs::read(whole).unwrap();
+    let cut = dir.path().join("cut.pscope");
+    fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+    let cut = cut.to_str().unwrap();
+    let out = |args: &[&str]| {
+        let output = pinscope(args);
+        assert!(output.status.success(), "{}", said(&output));
+        let text = String::from_utf8(output.stdout).unwrap();
+        // Text is wrapped.
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let sentence = "The recording is incomplete: it is read up to sample ";
+    for format in ["text", "html", "json"] {
+        let report = |file| out(&["report", "--format", format, file]);
+        assert!(report(cut).contains(sentence), "{format}");
+        assert!(!report(whole).contains("incomplete"), "{format}");
+    }
+    // A report made from the JSON says so too.
+    let json = pinscope(&["report", "--format", "json", cut]).stdout;
+    let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    let reason = value["incomplete"]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("it is read up to sample "), "{reason}");
+    let kept = dir.path().join("cut.json");
+    fs::write(&kept, &json).unwrap();
+    let kept = kept.to_str().unwrap();
+    assert!(out(&["report", kept]).contains(sentence));
+    let diff = out(&["diff", whole, kept]);
+    assert!(
+        diff.contains("The recording of B is incomplete: "),
+        "{diff}"
+    );
+    assert!(!diff.contains("of A is incomplete"), "{diff}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 

@@ -7,12 +7,62 @@
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
+use pinscope::snapshot::{HookState, HookStatus};
 use probe_ebpf::{
     Hook,
     hooks::{Entry, PLANNED, Target, is_enter, is_exit},
 };
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// A host where everything attaches that this version attaches on stock kernels has all hooks.
+#[test]
+fn hooks_that_nobody_expects_are_not_counted() {
+    let rows = |by_kprobe: bool| {
+        Hook::ALL.map(|hook| {
+            let entry = hook.entry();
+            let off = entry.off_by_kprobe.filter(|_| by_kprobe);
+            let (state, reason) = match (entry.usually_absent, off) {
+                (Some(why), _) => (HookState::Unsupported, Some(why)),
+                (None, Some(why)) => (HookState::Disabled, Some(why)),
+                (None, None) => (HookState::Active, None),
+            };
+            HookStatus {
+                name: hook.name().to_owned(),
+                symbol: entry.symbols[0].to_owned(),
+                attach: None,
+                state,
+                reason: reason.map(str::to_owned),
+                hits: None,
+                missed: None,
+            }
+        })
+    };
+    for by_kprobe in [false, true] {
+        let mut rows = rows(by_kprobe);
+        let (active, all) = HookStatus::active_of_all(&rows);
+        assert_eq!(active, all);
+        assert!(all > 0 && all < Hook::COUNT);
+        for state in [
+            HookState::Unsupported,
+            HookState::Failed,
+            HookState::Disabled,
+        ] {
+            rows[Hook::UnmapOne as usize].state = state;
+            assert_eq!(
+                HookStatus::active_of_all(&rows),
+                (all - 1, all),
+                "{state:?}"
+            );
+        }
+        // What the user turned off, or on, is expected.
+        let end = &mut rows[Hook::NotifierEnd as usize];
+        end.state = HookState::Disabled;
+        end.reason = Some("turned off by --hook".to_owned());
+        let all = all + usize::from(by_kprobe);
+        assert_eq!(HookStatus::active_of_all(&rows).1, all);
+    }
+}
 
 /// The programs in the object, with the section that says how the kernel runs each.
 fn programs() -> BTreeMap<String, String> {
@@ -156,17 +206,16 @@ fn page() -> String {
         );
     }
     out.push_str(
-        "\nThis version names the following hooks in its outputs, as `disabled`, and does not \
-         attach them yet.\n\n\
-         | Hook | Symbol | What will depend on it | Why it is not attached |\n|---|---|---|---|\n",
+        "\nWhat later versions will hook is no hook of this version. Reports list it as not \
+         measured.\n\n\
+         | Not measured yet | Function to hook | Reason |\n|---|---|---|\n",
     );
     for planned in &PLANNED {
         row(
             &mut out,
             &[
-                code(&[planned.name]),
+                planned.not_measured.to_owned(),
                 code(&[planned.symbol]),
-                planned.answers.to_owned(),
                 planned.reason.to_owned(),
             ],
         );

@@ -6,16 +6,17 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
+use caps::Capability;
 use tokio::{
-    process::Child,
     signal::unix::{Signal, SignalKind, signal},
     time::MissedTickBehavior,
 };
 
 use super::{
     TIMED_OUT,
-    child::{self, NotStarted},
+    child::{self, Cmd, NotStarted},
+    kept::{self, Kept},
     options,
     output::{self, Sink},
 };
@@ -29,13 +30,16 @@ use crate::{
     recording::{Header, RecordError, Writer},
     render::{
         json::{self, lines},
-        text::{progress, report},
+        text::{progress, report as text},
     },
     snapshot::{Event, Host, Snapshot},
 };
 
-/// The most events that are read at once.
-const MAX_EVENTS: usize = 10_000;
+/// The most events that are read at once. A signal, the end of CMD and the deadline are noticed
+/// between two turns.
+const TURN: usize = 1000;
+/// The exit status if CMD was ended because nobody reads the output: 128 and SIGPIPE.
+const CLOSED_PIPE: u8 = 141;
 /// The default budget of a recording: events per CPU and second.
 const RECORDED_EVENTS: u32 = 20;
 
@@ -64,7 +68,7 @@ pub(super) fn run(cli: &Cli, args: &cli::Capture) -> Result<u8> {
 enum End {
     Duration,
     Interrupted,
-    Child(ExitStatus),
+    Cmd(ExitStatus),
 }
 
 async fn watch(cli: &Cli, args: &cli::Capture, sink: &mut Sink) -> Result<u8> {
@@ -81,7 +85,7 @@ async fn watch(cli: &Cli, args: &cli::Capture, sink: &mut Sink) -> Result<u8> {
     })?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let start = SystemTime::now();
+    let start = probes.started();
     let host = host();
     // Created before CMD starts, so that a bad name is reported before anything runs.
     let recorder = match &args.record {
@@ -89,10 +93,10 @@ async fn watch(cli: &Cli, args: &cli::Capture, sink: &mut Sink) -> Result<u8> {
         None => None,
     };
     // CMD starts before privileges are dropped, so it has those that this process was started with.
-    let (mut child, recorder) = match args.cmd.as_slice() {
+    let (mut cmd, recorder) = match args.cmd.as_slice() {
         [] => (None, recorder),
-        cmd => match child::start(cmd, sink.is_named()) {
-            Ok(child) => (Some(child), recorder),
+        words => match Cmd::start(words, sink.is_named()) {
+            Ok(cmd) => (Some(cmd), recorder),
             Err(error) => {
                 if let Some(recorder) = recorder {
                     recorder.abandon();
@@ -101,81 +105,128 @@ async fn watch(cli: &Cli, args: &cli::Capture, sink: &mut Sink) -> Result<u8> {
             }
         },
     };
-    let kept = probes
-        .drop_privileges()
-        .context("cannot drop capabilities")?;
-    let (active, all) = probes.active_of_all();
-    tracing::info!(
-        "{active} of {all} hooks active after {} ms; capabilities dropped{}",
-        started.elapsed().as_millis(),
-        if kept {
-            " except CAP_BPF, without which this kernel does not read maps"
-        } else {
-            ""
-        }
-    );
-
     let mut session = Session {
         progress: !cli.quiet && std::io::stderr().is_terminal(),
         ndjson: args.format == Format::Ndjson,
         previous: None,
-        events: Vec::new(),
+        events: Kept::default(),
         keep_events: args.events.is_some_and(|n| n > 0),
+        behind: false,
         recorder,
         unrecorded: Vec::new(),
         record_failed: false,
         sink,
     };
-    if session.ndjson {
-        let hooks = probes.snapshot()?.hooks;
-        lines::start(session.sink, &host, &Window::new(start, 0.0), &hooks)?;
-        session.sink.flush()?;
-    }
-    let end = wait(
-        args,
-        &mut probes,
-        &mut session,
-        &mut child,
-        &mut interrupt,
-        &mut terminate,
-    )
-    .await?;
-    let code = match (end, &mut child) {
-        (End::Child(status), _) => child::code(status),
-        (End::Duration, Some(child)) => {
-            child::end(child).await?;
-            TIMED_OUT
+    let watched = async {
+        // CMD, or a process that it starts, may run as another user.
+        let to_end_cmd = cmd.as_ref().map(|_| Capability::CAP_KILL);
+        let kept = probes
+            .drop_privileges_but(to_end_cmd.as_slice())
+            .context("cannot drop capabilities")?;
+        let (active, all) = probes.active_of_all();
+        tracing::info!(
+            "{active} of {all} hooks active after {} ms; capabilities dropped{}",
+            started.elapsed().as_millis(),
+            if kept {
+                " except CAP_BPF, without which this kernel does not read maps"
+            } else {
+                ""
+            }
+        );
+        if session.ndjson {
+            let hooks = probes.snapshot()?.hooks;
+            lines::start(session.sink, &host, &Window::new(start, 0.0), &hooks)?;
+            session.sink.flush()?;
         }
-        (End::Interrupted, Some(child)) => child::code(child::end(child).await?),
-        (End::Duration | End::Interrupted, None) => 0,
-    };
+        let end = wait(
+            args,
+            &mut probes,
+            &mut session,
+            &mut cmd,
+            &mut interrupt,
+            &mut terminate,
+        )
+        .await?;
+        let code = match (end, &mut cmd) {
+            (End::Cmd(status), _) => child::code(status),
+            (End::Duration, Some(cmd)) => {
+                cmd.end().await?;
+                TIMED_OUT
+            }
+            (End::Interrupted, Some(cmd)) => child::code(cmd.end().await?),
+            (End::Duration | End::Interrupted, None) => 0,
+        };
+        report(cli, args, &mut probes, &mut session, &host)?;
+        Ok(if session.record_failed && code == 0 {
+            1
+        } else {
+            code
+        })
+    }
+    .await;
+    match (watched, &mut cmd) {
+        (Err(error), Some(cmd)) => failed(error, cmd).await,
+        (watched, _) => watched,
+    }
+}
+
+/// Ends CMD after an error, so that it does not run on unwatched, and returns the exit status. If
+/// nobody reads the output any more, that is 141, as in a shell: 128 and SIGPIPE.
+async fn failed(error: Error, cmd: &mut Cmd) -> Result<u8> {
+    let closed = output::is_closed(&error);
+    match cmd.ended() {
+        Some(status) if closed => Ok(child::code(status)),
+        Some(_) => Err(error),
+        None => {
+            cmd.end().await.context("cannot end CMD")?;
+            if closed {
+                say("the reader of the output is gone, so CMD was ended");
+                return Ok(CLOSED_PIPE);
+            }
+            Err(error.context("CMD was ended because the capture failed"))
+        }
+    }
+}
+
+/// Says something on stderr. That may be the same pipe, whose reader is gone: no reason to panic.
+fn say(words: &str) {
+    let _ = writeln!(std::io::stderr(), "pinscope: {words}");
+}
+
+/// Ends the counting, and writes what was counted.
+fn report(
+    cli: &Cli,
+    args: &cli::Capture,
+    probes: &mut Probes,
+    session: &mut Session<'_>,
+    host: &Host,
+) -> Result<()> {
     probes.stop();
     probes.forward_log();
     let last = probes
         .snapshot()
         .context("the capture is over, but its counts cannot be read")?;
-    session.collect(&mut probes)?;
+    // This ends: nothing adds events any more.
+    while session.collect(|limit| probes.events(limit))? {}
     if session.progress {
-        eprint!("\r\x1b[K");
+        let _ = write!(std::io::stderr(), "\r\x1b[K");
     }
     session.record(&last);
     session.finish_recording();
-    let window = Window::new(start, last.elapsed);
-    let capture = Capture::between(&host, window, None, &last, &session.events);
+    let window = Window::new(probes.started(), last.elapsed);
+    let omitted = session.events.omitted();
+    let capture =
+        Capture::between(host, window, None, &last, session.events.events()).lacking(omitted, None);
     match args.format {
         Format::Text => {
             let style = output::style(cli, session.sink.is_terminal());
-            report::write(session.sink, &capture, &style)?;
+            text::write(session.sink, &capture, &style)?;
         }
         Format::Json => json::write(session.sink, &capture)?,
         Format::Ndjson => lines::report(session.sink, &capture)?,
     }
     session.sink.flush()?;
-    Ok(if session.record_failed && code == 0 {
-        1
-    } else {
-        code
-    })
+    Ok(())
 }
 
 fn header(host: &Host, start: SystemTime, args: &cli::Capture) -> Header {
@@ -193,7 +244,7 @@ async fn wait(
     args: &cli::Capture,
     probes: &mut Probes,
     session: &mut Session<'_>,
-    child: &mut Option<Child>,
+    cmd: &mut Option<Cmd>,
     interrupt: &mut Signal,
     terminate: &mut Signal,
 ) -> Result<End> {
@@ -201,26 +252,34 @@ async fn wait(
     let duration = args
         .duration
         .map_or(Duration::from_secs(366 * 24 * 3600), |d| d.0);
-    let deadline = tokio::time::sleep(duration);
+    // The duration is that of the window, or that of CMD.
+    let since = match cmd {
+        None => probes.since(),
+        Some(_) => Instant::now(),
+    };
+    let deadline = tokio::time::sleep_until((since + duration).into());
     tokio::pin!(deadline);
     let period = args.interval.0;
     let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let child_ends = async {
-            match child.as_mut() {
-                Some(child) => child.wait().await,
+        let cmd_ends = async {
+            match cmd.as_mut() {
+                Some(cmd) => cmd.wait().await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             // In this order: if CMD has ended, its time being up doesn't matter.
             biased;
-            status = child_ends => return Ok(End::Child(status?)),
+            status = cmd_ends => return Ok(End::Cmd(status?)),
             _ = interrupt.recv() => return Ok(End::Interrupted),
             _ = terminate.recv() => return Ok(End::Interrupted),
             () = &mut deadline => return Ok(End::Duration),
             _ = ticks.tick() => session.sample(probes)?,
+            () = tokio::task::yield_now(), if session.has_room() => {
+                session.collect(|limit| probes.events(limit))?;
+            }
         }
     }
 }
@@ -230,7 +289,9 @@ struct Session<'a> {
     progress: bool,
     ndjson: bool,
     previous: Option<Snapshot>,
-    events: Vec<Event>,
+    events: Kept,
+    /// Whether there may be more events to read at once.
+    behind: bool,
     /// Whether the report includes the events.
     keep_events: bool,
     recorder: Option<Writer>,
@@ -244,7 +305,7 @@ impl Session<'_> {
     fn sample(&mut self, probes: &mut Probes) -> Result<()> {
         probes.forward_log();
         probes.tick()?;
-        self.collect(probes)?;
+        self.collect(|limit| probes.events(limit))?;
         if !self.progress && !self.ndjson && self.recorder.is_none() {
             // Nothing shows or writes samples, so the counts are read once, at the end.
             return Ok(());
@@ -254,8 +315,10 @@ impl Session<'_> {
         if self.progress {
             let totals = Totals::between(None, &now);
             let line = progress::progress_line(Duration::from_secs_f64(now.elapsed), &totals);
-            eprint!("\r\x1b[K{line}");
-            std::io::stderr().flush()?;
+            // A terminal that is gone is no reason to stop.
+            let mut terminal = std::io::stderr();
+            let shown = write!(terminal, "\r\x1b[K{line}").and_then(|()| terminal.flush());
+            self.progress = shown.is_ok();
         }
         if self.ndjson {
             lines::interval(
@@ -287,29 +350,83 @@ impl Session<'_> {
     }
 
     fn give_up_recording(&mut self, error: &RecordError) {
-        eprintln!(
-            "pinscope: {error}; the part written so far is readable, and the capture continues without a recording"
-        );
+        say(&format!(
+            "{error}; the part written so far is readable, and the capture continues without a \
+             recording"
+        ));
         self.recorder = None;
         self.record_failed = true;
     }
 
-    fn collect(&mut self, probes: &mut Probes) -> Result<()> {
-        loop {
-            let events = probes.events(MAX_EVENTS);
-            if events.is_empty() {
-                return Ok(());
-            }
-            if self.recorder.is_some() {
-                self.unrecorded.extend(events.iter().cloned());
-            }
-            if self.ndjson {
-                for event in events.iter().filter(|_| self.keep_events) {
-                    lines::event(self.sink, event)?;
-                }
-            } else if self.keep_events {
-                self.events.extend(events);
-            }
+    /// Whether another turn of events is worth it, and fits in memory until the next sample of the
+    /// recording. The ring buffer keeps what fits there, and the kernel counts the rest as lost.
+    fn has_room(&self) -> bool {
+        self.behind && self.unrecorded.len() < kept::MOST
+    }
+
+    /// Takes one turn of events, and returns whether there may be more.
+    fn collect(&mut self, take: impl FnOnce(usize) -> Vec<Event>) -> Result<bool> {
+        let events = take(TURN);
+        self.behind = events.len() == TURN;
+        if self.recorder.is_some() {
+            self.unrecorded.extend(events.iter().cloned());
         }
+        if self.ndjson {
+            for event in events.iter().filter(|_| self.keep_events) {
+                lines::event(self.sink, event)?;
+            }
+        } else if self.keep_events {
+            self.events.add(events);
+        }
+        Ok(self.behind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A flood of events must not keep a capture from noticing Ctrl-C.
+    #[test]
+    fn a_flood_of_events_is_read_in_turns() {
+        let mut sink = Sink::Stdout;
+        let mut session = Session {
+            progress: false,
+            ndjson: false,
+            previous: None,
+            events: Kept::default(),
+            keep_events: true,
+            behind: false,
+            recorder: None,
+            unrecorded: Vec::new(),
+            record_failed: false,
+            sink: &mut sink,
+        };
+        let event = || Event {
+            elapsed: 0.0,
+            verdict: probe_ebpf::Verdict::FutilePinned.into(),
+            reclaimer: probe_ebpf::Reclaimer::Kswapd.into(),
+            reclaimer_tid: 1,
+            reclaimer_comm: String::new(),
+            memory: probe_ebpf::Memory::Anon.into(),
+            order: 0,
+            victim: None,
+            address: None,
+            excess: 1,
+            refcount: 2,
+            mappings: 1,
+            times: None,
+            notifier_calls: None,
+            notifier_ns: None,
+            unmap_ns: 0,
+        };
+        let endless = |limit: usize| vec![event(); limit];
+        for turns in 1..=3 {
+            assert!(session.collect(endless).unwrap());
+            assert!(session.has_room());
+            assert_eq!(session.events.events().len(), turns * TURN);
+        }
+        assert!(!session.collect(|_| vec![event()]).unwrap());
+        assert!(!session.has_room());
     }
 }

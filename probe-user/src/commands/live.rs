@@ -1,7 +1,7 @@
 //! `pinscope live`: the dashboard, over the live kernel or over a recording.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, IsTerminal},
     path::{Path, PathBuf},
     time::{Duration, Instant, SystemTime},
@@ -75,7 +75,7 @@ fn live(cli: &Cli, args: &Live) -> Result<u8> {
         .context("cannot drop capabilities")?;
     let mut interval = args.interval.0;
     let feed = Feed::Live { interval };
-    let mut dashboard = Dashboard::new(host(), SystemTime::now(), theme(cli), feed);
+    let mut dashboard = Dashboard::new(host(), probes.started(), theme(cli), feed);
     let mut screen = Screen::take().context("cannot take over the terminal")?;
     let mut next = Instant::now();
     loop {
@@ -236,9 +236,14 @@ fn write(capture: &Capture) -> Result<PathBuf> {
         let path = PathBuf::from(format!("pinscope-{stamp}{more}.json"));
         match File::create_new(&path) {
             Ok(mut file) => {
-                json::write(&mut file, capture)
-                    .with_context(|| format!("cannot write {}", path.display()))?;
-                return Ok(path);
+                return match json::write(&mut file, capture) {
+                    Ok(()) => Ok(path),
+                    Err(e) => {
+                        // Half a capture could be taken for a whole one.
+                        let _ = fs::remove_file(&path);
+                        Err(e).with_context(|| format!("cannot write {}", path.display()))
+                    }
+                };
             }
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => {

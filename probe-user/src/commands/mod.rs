@@ -6,6 +6,7 @@ mod diff;
 mod doctor;
 mod export;
 mod hooking;
+mod kept;
 mod live;
 mod output;
 mod report;
@@ -13,7 +14,7 @@ mod selftest;
 mod status;
 mod terminal;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use clap::CommandFactory;
 
@@ -27,6 +28,9 @@ use crate::{
 
 /// Runs the command line and returns the exit status of the process.
 pub fn run(cli: &Cli) -> ExitCode {
+    // A write beyond RLIMIT_FSIZE then fails, as on a full disk, instead of ending the process: the
+    // error is reported, and nothing is left behind. A handler, unlike SIG_IGN, is not inherited.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     let Some(command) = &cli.command else {
         return exit(live::default(cli));
     };
@@ -63,10 +67,7 @@ fn exit(outcome: anyhow::Result<u8>) -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             // A pipe whose reader is gone is not worth a complaint.
-            if error
-                .downcast_ref::<std::io::Error>()
-                .is_some_and(output::is_closed_pipe)
-            {
+            if output::is_closed(&error) {
                 return ExitCode::SUCCESS;
             }
             eprintln!("pinscope: {error:#}");

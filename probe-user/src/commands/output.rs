@@ -100,7 +100,7 @@ impl Sink {
         Ok(())
     }
 
-    /// Adds the destination's name to an error. The kind is kept: [`is_closed_pipe`] asks for it,
+    /// Adds the destination's name to an error. The kind is kept: [`is_closed`] asks for it,
     /// and `write_all` retries an interrupted write.
     fn name_in<T>(&self, result: io::Result<T>) -> io::Result<T> {
         let name = match self {
@@ -139,9 +139,10 @@ pub(super) fn to_stdout(bytes: &[u8]) -> Result<u8> {
     Ok(0)
 }
 
-/// Whether the reader of a pipe is gone.
-pub(super) fn is_closed_pipe(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::BrokenPipe
+/// Whether an error says that the reader of a pipe is gone.
+pub(super) fn is_closed(error: &anyhow::Error) -> bool {
+    let io: Option<&io::Error> = error.downcast_ref();
+    io.is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
 }
 
 #[cfg(test)]

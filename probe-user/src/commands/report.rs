@@ -8,13 +8,16 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::output::{self, Sink};
+use super::{
+    kept::Kept,
+    output::{self, Sink},
+};
 use crate::{
     cli::{Cli, Report, ReportFormat},
     model::{Capture, Interval, Window},
     recording::{Frames, Recording, is_recording},
     render,
-    snapshot::{Event, Snapshot},
+    snapshot::Snapshot,
 };
 
 /// The largest capture that is accepted: ten thousand groups take a few MiB.
@@ -60,14 +63,14 @@ impl Opened {
 fn report_of(recording: &Recording, timeline: bool) -> Result<(Capture, Vec<Interval>)> {
     let events_asked = recording.header().events_asked;
     let last = recording.count() - 1;
-    let mut events: Vec<Event> = Vec::new();
+    let mut events = Kept::default();
     let mut intervals = Vec::new();
     let mut previous: Option<Snapshot> = None;
     let from = if events_asked || timeline { 0 } else { last };
     for index in from..=last {
         let frame = recording.frame(index).map_err(anyhow::Error::msg)?;
         if events_asked {
-            events.extend(frame.events);
+            events.add(frame.events);
         }
         if timeline {
             intervals.push(Interval::new(None, previous.as_ref(), &frame.snapshot));
@@ -76,7 +79,9 @@ fn report_of(recording: &Recording, timeline: bool) -> Result<(Capture, Vec<Inte
     }
     let last = previous.context("the recording has no sample")?;
     let window = Window::new(recording.start(), last.elapsed);
-    let capture = Capture::between(recording.host(), window, None, &last, &events);
+    let omitted = events.omitted();
+    let capture = Capture::between(recording.host(), window, None, &last, events.events())
+        .lacking(omitted, recording.incomplete());
     Ok((capture, intervals))
 }
 

@@ -11,6 +11,7 @@ use probe_ebpf::{Hook, hooks::Target};
 use zerocopy::IntoBytes;
 
 use super::{
+    counting::Counting,
     layout::ResolvedLayout,
     maps::ReadError,
     plan::{AttachMode, Plan},
@@ -138,8 +139,8 @@ impl Hooked {
 
 /// The outcome of an attempt to attach everything.
 pub(super) enum Attempt {
-    /// Everything that the plan attaches is attached.
-    Attached(Vec<Hooked>),
+    /// Everything that the plan attaches is attached; the time in which it counts has begun.
+    Attached(Vec<Hooked>, Counting),
     /// This hook should have attached, and why it didn't.
     Failed(Hook, String),
 }
@@ -153,6 +154,7 @@ pub(super) fn attach_all(
     btf: Option<&Btf>,
 ) -> Result<Attempt, AttachError> {
     let mut hooks = Vec::new();
+    let mut counting = Counting::begin();
     for plan in plans {
         let hook = plan.hook;
         let mut status = HookStatus {
@@ -173,6 +175,10 @@ pub(super) fn attach_all(
         } else {
             match attach_one(ebpf, plan, mode, btf) {
                 Ok((attach, names, reason)) => {
+                    // The bracket around a batch begins the counting; without it, the unmap does.
+                    if matches!(hook, Hook::Unmap | Hook::ShrinkList) {
+                        counting = Counting::begin();
+                    }
                     status.attach = Some(attach);
                     status.state = HookState::Active;
                     status.reason = reason;
@@ -187,7 +193,7 @@ pub(super) fn attach_all(
             programs,
         });
     }
-    Ok(Attempt::Attached(hooks))
+    Ok(Attempt::Attached(hooks, counting))
 }
 
 type AttachedAs = (Attach, &'static [&'static str], Option<String>);

@@ -10,6 +10,7 @@ pub mod attach;
 pub mod btf;
 pub mod cgroups;
 pub mod checks;
+mod counting;
 pub mod events;
 mod harvest;
 mod histograms;

@@ -6,7 +6,8 @@
 
 use std::fs;
 
-use caps::{CapSet, Capability};
+use caps::{CapSet, Capability, CapsHashSet};
+use nix::sys::prctl::set_no_new_privs;
 
 /// A capability and its purpose.
 #[derive(Clone, Copy, Debug)]
@@ -101,30 +102,44 @@ pub fn lift_memlock_limit() {
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
 }
 
-/// Drops every capability, except CAP_BPF if `still_works` (a read of a map) fails without it: up
-/// to 5.18 the kernel requires it for every read while kernel.unprivileged_bpf_disabled is set.
+/// Drops every capability, except those of `needed` that this process has, and except CAP_BPF if
+/// `still_works` (a read of a map) fails without it: up to 5.18 the kernel requires it for every
+/// read while kernel.unprivileged_bpf_disabled is set.
+///
+/// Nothing brings them back: `no_new_privs` is set, and the bounding set is emptied where
+/// CAP_SETPCAP allows it. Otherwise an execve as uid 0 would regain every capability. This also
+/// applies to programs started from now on, so a CMD that needs its privileges must be running.
 ///
 /// Returns whether CAP_BPF (or the capability used in its place) had to be kept. Only the calling
 /// thread is affected: call this before starting others.
 ///
 /// # Errors
 /// When the kernel refuses, for which it has no reason.
-pub fn drop_all(still_works: impl Fn() -> bool) -> Result<bool, caps::errors::CapsError> {
+pub fn drop_all(
+    needed: &[Capability],
+    still_works: impl Fn() -> bool,
+) -> Result<bool, caps::errors::CapsError> {
+    set_no_new_privs().map_err(|e| format!("PR_SET_NO_NEW_PRIVS failure: {e}"))?;
+    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
+        caps::clear(None, CapSet::Bounding)?;
+    }
     caps::clear(None, CapSet::Ambient)?;
     caps::clear(None, CapSet::Inheritable)?;
-    caps::clear(None, CapSet::Effective)?;
-    if still_works() {
-        caps::clear(None, CapSet::Permitted)?;
-        return Ok(false);
-    }
     let permitted = caps::read(None, CapSet::Permitted)?;
-    let keep = [Capability::CAP_BPF, Capability::CAP_SYS_ADMIN]
-        .into_iter()
-        .find(|c| permitted.contains(c));
-    let keep: caps::CapsHashSet = keep.into_iter().collect();
+    let has = |c: &Capability| permitted.contains(c);
+    let mut keep: CapsHashSet = needed.iter().copied().filter(has).collect();
     caps::set(None, CapSet::Effective, &keep)?;
+    let works = still_works();
+    if !works {
+        keep.extend(
+            [Capability::CAP_BPF, Capability::CAP_SYS_ADMIN]
+                .into_iter()
+                .find(has),
+        );
+        caps::set(None, CapSet::Effective, &keep)?;
+    }
     caps::set(None, CapSet::Permitted, &keep)?;
-    Ok(true)
+    Ok(!works)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use aya::{
@@ -18,6 +18,7 @@ use super::{
     attach::{AttachError, Attempt, Hooked, attach_all, cannot, chain, check_privileges, load},
     btf,
     cgroups::Cgroups,
+    counting::Counting,
     events,
     harvest::Harvest,
     host,
@@ -62,8 +63,7 @@ pub struct Probes {
     ticked: Option<Instant>,
     histograms: Histograms,
     ring: Option<RingBuf<MapData>>,
-    attached: Instant,
-    attached_ns: u64,
+    counting: Counting,
     victims_by: VictimsBy,
     logger: Option<Logger>,
 }
@@ -139,9 +139,10 @@ impl Probes {
             };
             match attach_all(&mut ebpf, &plans, &failed, mode, btf.as_ref())? {
                 Attempt::Failed(hook, why) => failed.push((hook, why)),
-                Attempt::Attached(hooks) => {
+                Attempt::Attached(hooks, counting) => {
                     drop(btf);
-                    return Self::finish(ebpf, hooks, cgroups, logger, options);
+                    let names = (cgroups, logger);
+                    return Self::finish(ebpf, hooks, counting, names, options);
                 }
             }
         }
@@ -150,8 +151,8 @@ impl Probes {
     fn finish(
         mut ebpf: Ebpf,
         hooks: Vec<Hooked>,
-        cgroups: Cgroups,
-        logger: Option<Logger>,
+        counting: Counting,
+        (cgroups, logger): (Cgroups, Option<Logger>),
         options: &ProbeOptions,
     ) -> Result<Probes, AttachError> {
         if let Some(unmap) = hooks.iter().find(|h| h.hook == Hook::Unmap && !h.active()) {
@@ -185,16 +186,25 @@ impl Probes {
             ticked: None,
             histograms: Histograms::default(),
             ring,
-            attached: Instant::now(),
-            attached_ns: monotonic_ns(),
+            counting,
             victims_by: options.victims_by,
             logger,
         })
     }
 
-    /// Returns how many hooks are attached, and how many there are.
+    /// Returns how many hooks are attached, and how many this version attaches on this kernel.
     pub fn active_of_all(&self) -> (usize, usize) {
         self.programs.active_of_all()
+    }
+
+    /// Returns when the probes began to count.
+    pub fn since(&self) -> Instant {
+        self.counting.since()
+    }
+
+    /// Returns when the probes began to count, by the wall clock.
+    pub fn started(&self) -> SystemTime {
+        self.counting.started()
     }
 
     /// Drops every capability that is no longer needed; see [`privileges::drop_all`].
@@ -202,7 +212,18 @@ impl Probes {
     /// # Errors
     /// When the kernel refuses.
     pub fn drop_privileges(&mut self) -> Result<bool, caps::errors::CapsError> {
-        privileges::drop_all(|| self.programs.maps().lost().is_ok())
+        self.drop_privileges_but(&[])
+    }
+
+    /// Drops every capability that is no longer needed, but keeps those that the caller needs.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn drop_privileges_but(
+        &mut self,
+        needed: &[caps::Capability],
+    ) -> Result<bool, caps::errors::CapsError> {
+        privileges::drop_all(needed, || self.programs.maps().lost().is_ok())
     }
 
     /// Whether the kernel times the programs.
@@ -223,6 +244,7 @@ impl Probes {
         let maps = self.programs.maps();
         self.names.learn_cgroups();
         self.names.learn_subscribers(&maps);
+        let elapsed = self.counting.seconds();
         let mut counted = maps.counted(&mut self.histograms)?;
         let mut in_flight = 0;
         let claimed = maps.claimed()?;
@@ -254,7 +276,7 @@ impl Probes {
             notifier_ns.insert(verdict, notified);
         }
         Ok(Snapshot {
-            elapsed: self.attached.elapsed().as_secs_f64(),
+            elapsed,
             groups,
             newer: Vec::new(),
             victims,
@@ -313,7 +335,7 @@ impl Probes {
         events::take(ring, limit)
             .iter()
             .map(|e| {
-                let mut event = events::decode(e, self.attached_ns, notifier);
+                let mut event = events::decode(e, self.counting.since_ns(), notifier);
                 if one && let Some(v) = maps.victim(&e.victim) {
                     event.victim = Some(self.names.process(&e.victim, Some(&v)));
                 }
@@ -329,6 +351,7 @@ impl Probes {
         if self.programs.stopped() {
             return;
         }
+        self.counting.end();
         self.programs.stop();
         // A task whose return was missed has counted times, but no hits yet.
         self.histograms = Histograms::default();
@@ -344,10 +367,4 @@ fn start_log(ebpf: &mut Ebpf) -> Option<Logger> {
     EbpfLogger::init(ebpf)
         .inspect_err(|e| tracing::warn!("cannot read the log of the probes: {}", chain(e)))
         .ok()
-}
-
-fn monotonic_ns() -> u64 {
-    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
-        .map(Duration::from)
-        .map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
 }

@@ -11,7 +11,7 @@ use std::{
 use aya::{Ebpf, programs::Program};
 use probe_ebpf::{
     Hook,
-    hooks::{PLANNED, Planned, Stage, is_enter, is_exit},
+    hooks::{Stage, is_enter, is_exit},
     maps::HookHits,
 };
 
@@ -70,8 +70,7 @@ impl Programs {
     }
 
     pub(super) fn active_of_all(&self) -> (usize, usize) {
-        let active = self.hooks.iter().filter(|h| h.active()).count();
-        (active, self.hooks.len())
+        HookStatus::active_of_all(self.hooks.iter().map(|h| &h.status))
     }
 
     /// Whether the kernel times the programs.
@@ -97,10 +96,10 @@ impl Programs {
             .collect()
     }
 
-    /// Returns the status of each hook, then of each planned one.
+    /// Returns the status of each hook.
     pub(super) fn statuses(&self, hits: &[HookHits]) -> Vec<HookStatus> {
-        let attached = self.hooks.iter().map(|hooked| self.status(hooked, hits));
-        attached.chain(PLANNED.iter().map(planned)).collect()
+        let statuses = self.hooks.iter().map(|hooked| self.status(hooked, hits));
+        statuses.collect()
     }
 
     fn status(&self, hooked: &Hooked, hits: &[HookHits]) -> HookStatus {
@@ -182,18 +181,6 @@ impl Programs {
             self.final_runs = add_runs(self.final_runs, program);
             unload(program);
         }
-    }
-}
-
-fn planned(hook: &Planned) -> HookStatus {
-    HookStatus {
-        name: hook.name.into(),
-        symbol: hook.symbol.into(),
-        attach: None,
-        state: HookState::Disabled,
-        reason: Some(hook.reason.into()),
-        hits: None,
-        missed: None,
     }
 }
 

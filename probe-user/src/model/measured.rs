@@ -2,7 +2,7 @@
 
 use probe_ebpf::{
     Hook, Reclaimer, Verdict,
-    hooks::{Entry, PLANNED, Planned},
+    hooks::{Entry, PLANNED},
 };
 
 use super::capture::Gap;
@@ -80,7 +80,7 @@ impl Measured {
 pub fn depends_on(name: &str) -> &'static str {
     match Hook::named(name) {
         Some(hook) => hook.entry().answers,
-        None => Planned::named(name).map_or("", |planned| planned.answers),
+        None => "",
     }
 }
 
@@ -113,17 +113,10 @@ pub fn not_measured(hooks: &[HookStatus]) -> Vec<Gap> {
     if !measured.by(Hook::Unmap) {
         return gaps;
     }
-    for planned in &PLANNED {
-        let row = hooks
-            .iter()
-            .find(|row| row.name == planned.name || row.name == planned.symbol);
-        gaps.push(Gap {
-            what: planned.not_measured.to_owned(),
-            why: row
-                .filter(|row| row.state != HookState::Active)
-                .map_or_else(|| planned.reason.to_owned(), reason),
-        });
-    }
+    gaps.extend(PLANNED.iter().map(|planned| Gap {
+        what: planned.not_measured.to_owned(),
+        why: planned.reason.to_owned(),
+    }));
     gaps
 }
 

@@ -185,8 +185,9 @@ pub(super) fn write(snapshot: &Snapshot, events: &[Event]) -> Result<Vec<u8>, St
 
 /// Decodes a frame.
 pub(super) fn read(bytes: &[u8]) -> Result<Frame, String> {
-    let s: StoredFrame =
+    let mut s: StoredFrame =
         serde_json::from_slice(bytes).map_err(|e| format!("a block cannot be decoded: {e}"))?;
+    s.hooks.retain(|hook| !hook.is_only_planned());
     if s.groups.len() > MAX_ROWS {
         return Err("it claims more groups than the kernel side can have".into());
     }

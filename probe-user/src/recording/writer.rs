@@ -70,9 +70,14 @@ impl Writer {
             file,
             path: path.to_owned(),
         };
-        let bytes = serde_json::to_vec(header).map_err(|e| writer.not_stored(e.to_string()))?;
-        writer.put(Kind::Header, 0.0, &bytes)?;
-        Ok(writer)
+        let bytes = serde_json::to_vec(header).map_err(|e| writer.not_stored(e.to_string()));
+        match bytes.and_then(|bytes| writer.put(Kind::Header, 0.0, &bytes)) {
+            Ok(()) => Ok(writer),
+            Err(error) => {
+                writer.abandon();
+                Err(error)
+            }
+        }
     }
 
     /// Adds one sample.

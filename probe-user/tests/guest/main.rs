@@ -34,6 +34,7 @@ mod privileges;
 mod rates;
 mod scenarios;
 mod support;
+mod watched;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
     trials.extend(ftrace::trials());
     trials.extend(pressure::trials());
     trials.extend(commands::trials());
+    trials.extend(watched::trials());
     trials.extend(degraded::trials());
     trials.extend(live::trials());
     trials.extend(export::trials());

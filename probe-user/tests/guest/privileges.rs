@@ -76,6 +76,16 @@ fn beside(words: &[String]) -> Result<(Captured, Truth)> {
         let left = capabilities(running.child.id(), set)?;
         ensure!(left & !CAP_BPF == 0, "{set} after the attach: {left:#x}");
     }
+    let pid = running.child.id();
+    ensure!(
+        capabilities(pid, "NoNewPrivs")? == 1,
+        "an execve could regain capabilities"
+    );
+    // Only CAP_SETPCAP can empty the bounding set.
+    if words.first().is_some_and(|program| program == "pinscope") {
+        let left = capabilities(pid, "CapBnd")?;
+        ensure!(left == 0, "the bounding set after the attach: {left:#x}");
+    }
     let size = ["--pages", "64", "--rounds", "3"];
     let ran = workload(&[&["run", "memfd-half-pin", "--json"], &size[..]].concat())?;
     ran.expect_code(0)?;
@@ -129,7 +139,31 @@ fn with_three(attach: &str) -> Result<()> {
 }
 
 fn root() -> Result<()> {
-    exact(&CAPTURE.map(str::to_owned))
+    exact(&CAPTURE.map(str::to_owned))?;
+    // CMD has all that this process has.
+    let words = ["pinscope", "capture", "-o", "/dev/null", "--"];
+    let ran = run(&[&words[..], &["cat", "/proc/self/status"]].concat())?;
+    ran.expect_code(0)?;
+    let own = std::fs::read_to_string("/proc/self/status")?;
+    for set in [
+        "CapInh",
+        "CapPrm",
+        "CapEff",
+        "CapBnd",
+        "CapAmb",
+        "NoNewPrivs",
+    ] {
+        let of = |status: &str| {
+            let mut lines = status.lines();
+            lines.find(|l| l.starts_with(set)).map(str::to_owned)
+        };
+        let (of_cmd, own) = (of(&ran.stdout), of(&own));
+        ensure!(
+            of_cmd.is_some() && of_cmd == own,
+            "{of_cmd:?}, and here {own:?}"
+        );
+    }
+    Ok(())
 }
 
 fn none() -> Result<()> {

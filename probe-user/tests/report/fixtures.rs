@@ -152,15 +152,6 @@ pub(crate) fn hooks(unmaps: u64) -> Vec<HookStatus> {
     freeze.attach = None;
     freeze.hits = None;
     freeze.reason = Some("the kernel is built without CONFIG_DEBUG_PAGE_REF".to_owned());
-    hooks.push(HookStatus {
-        name: "try_to_migrate".to_owned(),
-        symbol: "try_to_migrate".to_owned(),
-        attach: None,
-        state: HookState::Disabled,
-        reason: Some("this version watches reclaim only".to_owned()),
-        hits: None,
-        missed: None,
-    });
     hooks
 }
 

@@ -2,8 +2,11 @@
 
 use pinscope::{
     model::{Capture, Interval},
-    render::json::{self, ReadError, lines},
-    snapshot::{HookState, Snapshot},
+    render::{
+        self,
+        json::{self, ReadError, lines},
+    },
+    snapshot::{HookState, HookStatus, Snapshot},
 };
 use probe_ebpf::Hook;
 use serde_json::Value;
@@ -55,8 +58,63 @@ fn captures_meet_their_schema() {
             let mut out = Vec::new();
             json::write(&mut out, &c).unwrap();
             check(&validator, &serde_json::from_slice(&out).unwrap());
+            let mut out = Vec::new();
+            let lacking = c.lacking(3, Some("it was cut off after sample 2"));
+            json::write(&mut out, &lacking).unwrap();
+            check(&validator, &serde_json::from_slice(&out).unwrap());
         }
     }
+}
+
+#[test]
+fn events_that_were_left_out_are_counted_in_the_report() {
+    let of = |omitted| {
+        Capture::between(&f::host(), f::window(), None, &f::busy(), &[f::event()])
+            .lacking(omitted, None)
+    };
+    assert_eq!(
+        of(0),
+        Capture::between(&f::host(), f::window(), None, &f::busy(), &[f::event()])
+    );
+    let capture = of(1234);
+    let text = render::text::report::report(&capture, &render::text::Style::default());
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        text.contains("The list of events has the newest 1; 1,234 before them were left out."),
+        "{text}"
+    );
+}
+
+/// Earlier versions listed hooks that they only planned.
+#[test]
+fn planned_hooks_of_earlier_versions_are_dropped() {
+    let planned = |name: &str, reason: &str| HookStatus {
+        name: name.to_owned(),
+        symbol: "handle_mm_fault".to_owned(),
+        attach: None,
+        state: HookState::Disabled,
+        reason: Some(reason.to_owned()),
+        hits: None,
+        missed: None,
+    };
+    let mut snapshot = f::busy();
+    let own = snapshot.hooks.clone();
+    snapshot.hooks.extend([
+        planned("migration", "this version measures reclaim"),
+        planned("try_to_migrate", "this version watches reclaim only"),
+        planned("refault", "this version does not follow refaults"),
+    ]);
+    // A later version may have such a hook, turned off by its user.
+    snapshot
+        .hooks
+        .push(planned("refault", "turned off by --hook"));
+    let last = snapshot.hooks.last().cloned();
+    let c = Capture::between(&f::host(), f::window(), None, &snapshot, &[]);
+    let mut out = Vec::new();
+    json::write(&mut out, &c).unwrap();
+    let again = json::read(std::str::from_utf8(&out).unwrap()).unwrap();
+    let expected: Vec<_> = own.into_iter().chain(last).collect();
+    assert_eq!(again.hooks, expected);
 }
 
 #[test]

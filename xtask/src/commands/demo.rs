@@ -12,8 +12,9 @@ use crate::host::setup::{self, Purpose};
 use crate::host::user_build::Programs;
 use crate::host::{ebpf_build, progress, user_build};
 
-/// The command that the demo runs. Its report goes to stdout.
-const DEMO: &[&str] = &["pinscope", "-v", "capture", "--", "workload", "demo"];
+/// The command that the demo runs. pinscope's report goes to stdout, and the command fails unless
+/// the workload counted the same itself.
+const DEMO: &[&str] = &["workload", "show"];
 
 /// Options of `demo`.
 #[derive(Debug, clap::Args)]
@@ -58,10 +59,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 /// Runs the demo on this machine.
 fn on_host(programs: &Programs) -> Result<ExitCode> {
-    let pinscope = programs
-        .pinscope
+    let workload = programs
+        .workload
         .as_ref()
-        .context("the sources have no program `pinscope`: run this in a complete checkout")?;
+        .context("the sources have no example `workload`: run this in a complete checkout")?;
     let mut dirs: Vec<PathBuf> = files::of_programs(programs)
         .iter()
         .filter_map(|f| f.host.parent().map(Path::to_path_buf))
@@ -72,11 +73,11 @@ fn on_host(programs: &Programs) -> Result<ExitCode> {
     let path = std::env::join_paths(dirs)
         .context("a directory's name contains a colon, which PATH cannot hold")?;
     progress::step("capturing on this machine");
-    let status = Command::new(pinscope)
+    let status = Command::new(workload)
         .args(DEMO.iter().skip(1))
         .env("PATH", path)
         .status()
-        .with_context(|| format!("cannot start {}", pinscope.display()))?;
+        .with_context(|| format!("cannot start {}", workload.display()))?;
     let code = status
         .code()
         .and_then(|c| u8::try_from(c).ok())

@@ -25,7 +25,7 @@ pub use tally::{Tally, VerdictTotal};
 pub use who::Who;
 
 use crate::{
-    snapshot::{HookState, HookStatus, Host, LostCounts, SelfCost},
+    snapshot::{HookStatus, Host, LostCounts, SelfCost},
     words::Word,
 };
 
@@ -238,13 +238,29 @@ pub struct Capture {
     /// Individual futile unmaps, where they were requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<Vec<EventRecord>>,
+    /// Events that `events` leaves out because there were too many: the oldest.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub events_omitted: u64,
+    /// Set if the recording that this was made from is cut off or damaged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incomplete: Option<Incomplete>,
+}
+
+/// Says that a capture covers only the readable part of its recording.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incomplete {
+    /// Where the readable part ends, and why.
+    pub reason: String,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl Capture {
-    /// The number of active hooks, and of all hooks.
+    /// The number of active hooks, and of those that this version attaches on such a kernel.
     pub fn active_hooks(&self) -> (usize, usize) {
-        let active = self.hooks.iter().filter(|h| h.state == HookState::Active);
-        (active.count(), self.hooks.len())
+        HookStatus::active_of_all(&self.hooks)
     }
 
     /// The groups that partition [`Capture::unmaps`]: those of reclaim. None where they are not

@@ -118,6 +118,12 @@ pub(super) fn unlike(a: &Capture, b: &Capture) -> Vec<String> {
         said.push(format!("The hook {name} was active in B only."));
     }
     for (capture, side) in [(a, "A"), (b, "B")] {
+        if let Some(incomplete) = &capture.incomplete {
+            said.push(format!(
+                "The recording of {side} is incomplete: {}.",
+                incomplete.reason
+            ));
+        }
         if capture.lost.keys > 0 {
             said.push(format!(
                 "{side} lost {} because a map was full.",

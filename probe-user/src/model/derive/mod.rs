@@ -12,8 +12,8 @@ use self::rows::{add, newer, process_key, tallies, total};
 use super::{
     capture::{
         Accuracy, Answer, ByVerdict, Capture, EventRecord, Group, HistogramReport, Histograms,
-        LostReport, Notifier, SCHEMA, Subscriber, Tally, Unit, Unmaps, VerdictTotal, Victim, Who,
-        Window, event::seconds, histogram,
+        Incomplete, LostReport, Notifier, SCHEMA, Subscriber, Tally, Unit, Unmaps, VerdictTotal,
+        Victim, Who, Window, event::seconds, histogram,
     },
     judge,
     measured::{self, Measured},
@@ -72,10 +72,26 @@ impl Capture {
             accuracy,
             cost: cost(first, last),
             events: (!events.is_empty()).then(|| events.iter().map(EventRecord::from).collect()),
+            events_omitted: 0,
+            incomplete: None,
         };
         capture.answer = judge::answer(&capture);
         capture.findings = judge::findings(&capture);
         capture
+    }
+
+    /// Adds what the capture lacks: the number of events that were left out, and why its recording
+    /// is incomplete, if it is. Every report then says so.
+    #[must_use]
+    pub fn lacking(mut self, events_omitted: u64, incomplete: Option<&str>) -> Capture {
+        if events_omitted > 0 || incomplete.is_some() {
+            self.events_omitted = events_omitted;
+            self.incomplete = incomplete.map(|reason| Incomplete {
+                reason: reason.to_owned(),
+            });
+            self.findings = judge::findings(&self);
+        }
+        self
     }
 }
 

@@ -18,11 +18,13 @@ const PIN: f64 = 1024.0;
 
 /// Runs the rules.
 pub(super) fn findings(digest: &Digest<'_>) -> Vec<Finding> {
-    let rules: [fn(&Digest<'_>) -> Option<Finding>; 7] = [
+    let rules: [fn(&Digest<'_>) -> Option<Finding>; 9] = [
+        incomplete,
         probably_pinned,
         undecided,
         lost_keys,
         lost_events,
+        omitted_events,
         missed,
         unreadable,
         hook_missing,
@@ -43,6 +45,16 @@ fn by_share(digest: &Digest<'_>, n: u64) -> Severity {
 fn whole_pins(digest: &Digest<'_>) -> bool {
     let excess = digest.capture.histograms.excess_references.as_ref();
     digest.measured.by(Hook::Unmap) && excess.and_then(|h| h.min).is_some_and(|min| min.0 >= PIN)
+}
+
+fn incomplete(digest: &Digest<'_>) -> Option<Finding> {
+    let reason = &digest.capture.incomplete.as_ref()?.reason;
+    Some(Finding::new(
+        "incomplete",
+        Severity::Warning,
+        format!("The recording is incomplete: {reason}."),
+        "Everything here covers only the part that can be read, up to its last sample.",
+    ))
 }
 
 fn probably_pinned(digest: &Digest<'_>) -> Option<Finding> {
@@ -156,6 +168,23 @@ fn lost_events(digest: &Digest<'_>) -> Option<Finding> {
                 wording::counted(lost, "event")
             ),
             "Only the list of individual events is incomplete: no counter depends on it.",
+        )
+    })
+}
+
+fn omitted_events(digest: &Digest<'_>) -> Option<Finding> {
+    let omitted = digest.capture.events_omitted;
+    let kept = digest.capture.events.as_ref().map_or(0, Vec::len);
+    (omitted > 0).then(|| {
+        Finding::new(
+            "omitted-events",
+            Severity::Info,
+            format!(
+                "The list of events has the newest {}; {} before them were left out.",
+                wording::count(kept as u64),
+                wording::count(omitted)
+            ),
+            "No counter depends on the list. A recording (--record) keeps all events.",
         )
     })
 }

@@ -49,7 +49,9 @@ pub fn read(text: &str) -> Result<Capture, ReadError> {
     };
     match (line.kind.as_deref(), line.schema) {
         (None | Some("report"), Some(schema)) if schema == SCHEMA => {
-            Ok(serde_json::from_str(text)?)
+            let mut capture: Capture = serde_json::from_str(text)?;
+            capture.hooks.retain(|hook| !hook.is_only_planned());
+            Ok(capture)
         }
         (Some("start" | "interval" | "event"), _) => Err(ReadError::NoReport),
         (_, found) => Err(ReadError::Schema {

@@ -91,15 +91,8 @@ fn hooks(page: &mut Page, report: &DoctorReport) {
     if report.hooks.is_empty() {
         return;
     }
-    let active = report
-        .hooks
-        .iter()
-        .filter(|h| h.state == HookState::Active)
-        .count();
-    page.heading(
-        "Hooks",
-        &format!("{active} of {} active", report.hooks.len()),
-    );
+    let (active, all) = HookStatus::active_of_all(&report.hooks);
+    page.heading("Hooks", &format!("{active} of {all} active"));
     let rows: Vec<Vec<Span>> = report
         .hooks
         .iter()

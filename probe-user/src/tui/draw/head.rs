@@ -12,7 +12,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::{
     model::{Severity, history::Point, tables::Share, wording},
-    snapshot::HookState,
+    snapshot::HookStatus,
     tui::{
         state::{Dashboard, Feed},
         theme::Ink,
@@ -52,17 +52,10 @@ impl Dashboard {
         let host = &self.host;
         pieces.push(Span::raw(format!("{dot}{}", host.hostname)));
         if let Some(now) = &self.now {
-            let active = now
-                .hooks
-                .iter()
-                .filter(|h| h.state == HookState::Active)
-                .count();
+            let (active, all) = HookStatus::active_of_all(&now.hooks);
             pieces.push(Span::raw(format!("{dot}{}", wording::span(now.elapsed))));
             let missed = now.hooks.iter().filter_map(|h| h.missed).sum::<u64>();
-            pieces.push(Span::raw(format!(
-                "{dot}{active}/{} hooks",
-                now.hooks.len()
-            )));
+            pieces.push(Span::raw(format!("{dot}{active}/{all} hooks")));
             let lost = now.lost.keys().saturating_add(now.lost.events);
             if lost > 0 {
                 pieces.push(
