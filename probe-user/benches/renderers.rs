@@ -153,6 +153,7 @@ fn scrape(cgroups: usize) -> impl FnMut() -> (usize, usize) {
             events: &events,
             attached: SystemTime::UNIX_EPOCH,
             dropped: 0,
+            reload: None,
         });
         let series = families.iter().flat_map(|f| &f.series);
         let series = series.map(pinscope::render::metrics::Series::cost).sum();

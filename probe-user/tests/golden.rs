@@ -96,6 +96,7 @@ fn page(snapshot: &Snapshot, top: &Top) -> String {
         events: &[],
         attached: SystemTime::UNIX_EPOCH,
         dropped: 0,
+        reload: None,
     });
     let text = encode(&Arc::new(families), Format::Text).unwrap();
     let text = String::from_utf8(text).unwrap();

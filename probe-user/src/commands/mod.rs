@@ -7,6 +7,7 @@ mod doctor;
 mod export;
 mod hooking;
 mod live;
+mod logging;
 mod output;
 mod report;
 mod selftest;
@@ -21,12 +22,16 @@ use hooking::options;
 pub use status::{CANNOT_RUN, TIMED_OUT};
 
 use crate::{
-    cli::{Cli, Command},
+    cli::{Cli, Command, LogFormat},
     kernel::attach::AttachError,
 };
 
 /// Runs the command line and returns the exit status of the process.
 pub fn run(cli: &Cli) -> ExitCode {
+    // export has a format of its own, which its configuration file may set.
+    if !matches!(cli.command, Some(Command::Export(_))) {
+        logging::init(cli, LogFormat::Text);
+    }
     let Some(command) = &cli.command else {
         return exit(live::default(cli));
     };
@@ -69,7 +74,7 @@ fn exit(outcome: anyhow::Result<u8>) -> ExitCode {
             {
                 return ExitCode::SUCCESS;
             }
-            eprintln!("pinscope: {error:#}");
+            logging::failure(&error);
             let cannot = matches!(
                 error.downcast_ref::<AttachError>(),
                 Some(AttachError::CannotRun { .. })

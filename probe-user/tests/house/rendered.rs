@@ -59,6 +59,7 @@ pub(crate) fn all() -> Vec<(String, String)> {
         events: &events,
         attached: SystemTime::UNIX_EPOCH,
         dropped: 0,
+        reload: None,
     });
     let page = encode(&Arc::new(metrics), Format::ALL[0]).unwrap();
     all.push((

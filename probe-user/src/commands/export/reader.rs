@@ -14,6 +14,7 @@ use std::{
 use axum::body::Bytes;
 use tokio::sync::oneshot;
 
+use super::{encoding, status::Status};
 use crate::{
     cli::Export,
     kernel::probes::Probes,
@@ -45,6 +46,7 @@ pub(super) struct Scrape {
     #[cfg(feature = "otlp")]
     pub(super) hostname: String,
     encoded: [OnceLock<Result<Bytes, String>>; 3],
+    compressed: [OnceLock<Result<Bytes, String>>; 3],
 }
 
 impl Scrape {
@@ -54,10 +56,17 @@ impl Scrape {
             .get_or_init(|| encode(&self.families, format).map(Bytes::from))
             .clone()
     }
+
+    /// Returns the metrics in a format, compressed once.
+    pub(super) fn compressed(&self, format: Format) -> Result<Bytes, String> {
+        self.compressed[format as usize]
+            .get_or_init(|| encoding::gzip(&self.encoded(format)?))
+            .clone()
+    }
 }
 
 /// A scrape, or why the kernel cannot be read.
-type ScrapeResult = Result<Arc<Scrape>, String>;
+pub(super) type ScrapeResult = Result<Arc<Scrape>, String>;
 
 /// A handle to the thread. The probes are detached when the last handle is dropped.
 #[derive(Clone)]
@@ -69,6 +78,7 @@ impl ReaderHandle {
         counters: Box<dyn Counters>,
         attached: SystemTime,
         options: &Export,
+        status: Arc<Status>,
     ) -> io::Result<Self> {
         let (ask, asked) = sync_channel(WAITING);
         let reader = Reader {
@@ -77,6 +87,7 @@ impl ReaderHandle {
             max_series: options.max_series,
             cgroups: (options.cgroups > 0).then(|| Top::new(options.cgroups)),
             attached,
+            status,
             events: Vec::new(),
             dropped: 0,
             last: None,
@@ -174,6 +185,7 @@ struct Reader {
     max_series: usize,
     cgroups: Option<Top>,
     attached: SystemTime,
+    status: Arc<Status>,
     events: Vec<Event>,
     dropped: u64,
     last: Option<(Instant, Arc<Scrape>)>,
@@ -182,12 +194,14 @@ struct Reader {
 impl Reader {
     fn serve(mut self, asked: &Receiver<oneshot::Sender<ScrapeResult>>) {
         let mut ticked = Instant::now();
+        // Health checks read the outcome, and never the kernel.
+        let _ = self.checked();
         loop {
             let left = TICK.saturating_sub(ticked.elapsed());
             match asked.recv_timeout(left) {
                 Ok(answer) => {
                     // Fails if the caller is gone.
-                    let _ = answer.send(self.scrape());
+                    let _ = answer.send(self.checked());
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -196,8 +210,20 @@ impl Reader {
                 self.counters.tick();
                 self.take_events();
                 ticked = Instant::now();
+                self.status.beat();
+                if self.status.unread() {
+                    let _ = self.checked();
+                }
             }
         }
+    }
+
+    /// Makes a scrape, and records whether that worked.
+    fn checked(&mut self) -> ScrapeResult {
+        let scrape = self.scrape();
+        self.status
+            .read(scrape.as_ref().map(|scrape| scrape.hooks.as_slice()));
+        scrape
     }
 
     fn take_events(&mut self) {
@@ -227,6 +253,7 @@ impl Reader {
             events: &self.events,
             attached: self.attached,
             dropped: self.dropped,
+            reload: self.status.reload(),
         });
         let dropped = keep_to(&mut families, self.max_series);
         if dropped > 0 && self.dropped == 0 {
@@ -245,6 +272,7 @@ impl Reader {
             #[cfg(feature = "otlp")]
             hostname: crate::kernel::host::host().hostname,
             encoded: Default::default(),
+            compressed: Default::default(),
         });
         self.last = Some((Instant::now(), Arc::clone(&scrape)));
         Ok(scrape)

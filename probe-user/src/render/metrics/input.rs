@@ -28,6 +28,8 @@ pub struct Input<'a> {
     pub attached: SystemTime,
     /// The number of series that the budget dropped from earlier pages.
     pub dropped: u64,
+    /// The outcome of the last reload of the configuration, if there is one that is reloaded.
+    pub reload: Option<Reload>,
 }
 
 impl Input<'_> {
@@ -66,6 +68,15 @@ impl<'a> Deref for Page<'a> {
     fn deref(&self) -> &Input<'a> {
         self.input
     }
+}
+
+/// The outcome of reading a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reload {
+    /// Whether the last attempt succeeded.
+    pub successful: bool,
+    /// The time of the last success.
+    pub success: Option<SystemTime>,
 }
 
 /// The exporter's own process.

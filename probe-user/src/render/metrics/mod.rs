@@ -25,7 +25,7 @@ pub mod value;
 pub use encode::encode;
 pub use family::Family;
 pub use format::Format;
-pub use input::{Input, ProcessStats};
+pub use input::{Input, ProcessStats, Reload};
 pub use reference::reference;
 pub use registry::families;
 pub use value::{Series, Value};

@@ -11,6 +11,7 @@ mod losses;
 mod notifiers;
 mod process;
 mod programs;
+mod reload;
 mod unmaps;
 
 use super::{
@@ -21,7 +22,10 @@ use super::{
 /// All metrics, those of most worth first: the series budget keeps what comes first.
 pub static METRICS: &[&Metric] = &[
     &exporter::BUILD,
+    &reload::SUPPORTED,
     &exporter::SERIES_DROPPED,
+    &reload::SUCCESSFUL,
+    &reload::SUCCESS_TIME,
     &hooks::ACTIVE,
     &hooks::MISSED,
     &unmaps::UNMAPS,
