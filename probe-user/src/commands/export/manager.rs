@@ -10,7 +10,7 @@ use super::status::Status;
 const SLOWEST: Duration = Duration::from_secs(10);
 
 fn send(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(false, states) {
+    if let Err(error) = sd_notify::notify(states) {
         tracing::debug!("cannot notify the service manager: {error}");
     }
 }
@@ -45,11 +45,11 @@ pub(super) fn stopping() {
 
 /// Tells the manager's watchdog, if it has one, that the thread which reads the counters responds.
 pub(super) async fn watchdog(status: Arc<Status>) {
-    let mut limit = 0;
-    if !sd_notify::watchdog_enabled(false, &mut limit) {
-        return std::future::pending().await;
-    }
-    let mut ticks = tokio::time::interval((Duration::from_micros(limit) / 3).min(SLOWEST));
+    let Some(limit) = sd_notify::watchdog_enabled() else {
+        return;
+    };
+    let pause = (limit / 3).clamp(Duration::from_millis(1), SLOWEST);
+    let mut ticks = tokio::time::interval(pause);
     loop {
         ticks.tick().await;
         match status.stuck() {

@@ -268,3 +268,71 @@ async fn front(Extract(state): Extract<Arc<State>>) -> Response {
     )
         .into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+
+    use clap::{CommandFactory, FromArgMatches};
+
+    use super::*;
+    use crate::{
+        cli::{Cli, Export},
+        commands::export::{reader::Counters, web_config::Web},
+        snapshot::{Event, Snapshot},
+    };
+
+    /// Counters whose read takes until the test says so, and whose reads are counted by that.
+    struct Stuck(Receiver<()>);
+
+    impl Counters for Stuck {
+        fn snapshot(&mut self) -> Result<Snapshot, String> {
+            let _ = self.0.recv();
+            Ok(Snapshot::default())
+        }
+
+        fn events(&mut self, _most: usize) -> Vec<Event> {
+            Vec::new()
+        }
+    }
+
+    #[tokio::test]
+    async fn health_does_not_wait_for_a_read_that_is_stuck() {
+        let matches = Cli::command().get_matches_from(["pinscope", "export"]);
+        let options = Export::from_arg_matches(matches.subcommand_matches("export").unwrap());
+        let (go, wait) = channel();
+        let status = Arc::new(Status::new(None));
+        let reader = ReaderHandle::start(
+            Box::new(Stuck(wait)),
+            SystemTime::now(),
+            &options.unwrap(),
+            Arc::clone(&status),
+        );
+        let web = WebConfig::shared(None, Web::default(), &status);
+        let state = Arc::new(State::new(reader.unwrap(), web, Arc::clone(&status)));
+        let ask = async || {
+            let healthy = healthy(Extract(Arc::clone(&state))).await;
+            let ready = ready(Extract(Arc::clone(&state))).await;
+            (healthy.status().as_u16(), ready.status().as_u16())
+        };
+        // The first read is under way.
+        assert_eq!(ask().await, (200, 503));
+        // It has been for long.
+        status.age(Duration::from_secs(40));
+        assert_eq!(ask().await, (503, 503));
+        // It ends, and neither request has asked for another.
+        go.send(()).unwrap();
+        while status.unread() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(ask().await, (200, 200));
+        // Requests for metrics wait, up to a number.
+        status.age(Duration::from_secs(40));
+        let turns = state.waiting.try_acquire_many(WAITING as u32).unwrap();
+        let query = RawQuery(None);
+        let response = metrics(Extract(Arc::clone(&state)), query, HeaderMap::new()).await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        drop(turns);
+        assert_eq!(ask().await.0, 503);
+    }
+}

@@ -41,6 +41,8 @@ const HEAD_BYTES: usize = 16 << 10;
 const HEADERS: usize = 64;
 /// The time that pending responses have to finish at the end.
 const GRACE: Duration = Duration::from_millis(500);
+/// How long the first read may delay the first response.
+const FIRST_READ: Duration = Duration::from_secs(5);
 /// How often connections whose time is up are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -55,6 +57,13 @@ pub(super) async fn serve(
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
     let again = signal(SignalKind::hangup()).context("cannot wait for signals")?;
     let status = Arc::clone(state.status());
+    // Otherwise the first checks would say that the counters have not been read yet.
+    let _ = timeout(FIRST_READ, async {
+        while status.unread() {
+            sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
     let router = router(state);
     let open = Arc::new(Connections::default());
     let mut loops = JoinSet::new();
