@@ -71,9 +71,13 @@ impl Exporter {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let line = lines.next().unwrap().unwrap();
-        let address = line.split_once("://").unwrap().1;
-        let address = address.strip_suffix("/metrics").unwrap().to_owned();
+        // After warnings, if there are any.
+        let address = lines.by_ref().find_map(|line| {
+            let line = line.unwrap();
+            let (_, rest) = line.split_once("://")?;
+            Some(rest.strip_suffix("/metrics")?.to_owned())
+        });
+        let address = address.unwrap();
         // Read the rest of stderr, so that the exporter never blocks on it.
         std::thread::spawn(move || lines.for_each(drop));
         Self { child, address }

@@ -129,7 +129,7 @@ fn a_login_does_not_wait_for_guesses() {
     let answers: Vec<String> = guesses.into_iter().map(answer).collect();
     let count = |code: &str| answers.iter().filter(|a| *a == code).count();
     assert_eq!(count("401") + count("429"), 60, "{answers:?}");
-    assert!(count("401") >= 16, "{answers:?}");
+    assert!(count("401") >= 8, "{answers:?}");
     // Now it is remembered, and a wrong one is too.
     assert_eq!(answer(send("alice:secret")), "200");
     assert_eq!(answer(send("alice:other")), "401");

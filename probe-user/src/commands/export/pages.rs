@@ -37,11 +37,11 @@ use crate::{
     snapshot::HookState,
 };
 
-/// The maximum number of requests that wait for the reading thread, which answers in milliseconds.
-/// If it is stuck, the rest of the connections stay free for health checks.
+/// The maximum number of requests that wait for a reading thread which does not answer within
+/// seconds: the other connections stay free for health checks.
 const WAITING: usize = 32;
 /// The time that it has to answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the pages are made from.
 pub(super) struct State {
@@ -69,9 +69,10 @@ impl State {
 
     /// Returns the newest scrape.
     async fn scrape(&self) -> ScrapeResult {
-        let Ok(_turn) = self.waiting.try_acquire() else {
+        let turn = self.waiting.try_acquire();
+        if turn.is_err() && !self.status.responds() {
             return Err("too many requests wait for the thread that reads the counters".into());
-        };
+        }
         match timeout(PATIENCE, self.reader.scrape()).await {
             Ok(scrape) => scrape,
             Err(_) => Err("the thread that reads the counters does not respond".into()),

@@ -20,9 +20,9 @@ use super::{
 };
 use crate::commands::logging;
 
-/// How often the files are looked at. A change takes effect once they stay the same for that long:
+/// How often the files are checked. A change takes effect once they stay the same for that long:
 /// a certificate and its key are rarely replaced in one step.
-const LOOK: Duration = Duration::from_secs(2);
+const CHECK: Duration = Duration::from_secs(2);
 /// The shortest time between two messages about signals.
 const MESSAGES: Duration = Duration::from_secs(1);
 
@@ -39,13 +39,13 @@ pub(super) struct WebConfig {
 /// What is known about the files.
 #[derive(Debug, Default)]
 struct Watched {
-    /// Their stamps at the last look, if they differ from those of the settings in effect.
+    /// Their stamps at the last check, if they differ from those of the settings in effect.
     changed: Option<Files>,
     /// Why the last reload failed.
     failure: Option<String>,
 }
 
-/// The outcome of a look at the files, or of a signal.
+/// The outcome of a check of the files, or of a signal.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     Reloaded,
@@ -72,8 +72,8 @@ impl WebConfig {
         Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Looks at the files, and reads them again if they have changed.
-    fn look(&self) -> Outcome {
+    /// Checks the files, and reads them again if they have changed.
+    fn check(&self) -> Outcome {
         let Some(path) = &self.path else {
             return Outcome::Unchanged;
         };
@@ -129,7 +129,7 @@ impl WebConfig {
         open: Arc<Connections>,
         quiet: bool,
     ) {
-        let mut ticks = interval(LOOK);
+        let mut ticks = interval(CHECK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let asked = tokio::select! {
@@ -141,7 +141,7 @@ impl WebConfig {
             }
             // A file system may make it wait, and the server must not.
             let this = Arc::clone(&self);
-            let work = move || if asked { this.reload() } else { this.look() };
+            let work = move || if asked { this.reload() } else { this.check() };
             let outcome = tokio::task::spawn_blocking(work).await;
             if asked {
                 manager::reloaded();
@@ -199,29 +199,29 @@ mod tests {
         let web = WebConfig::shared(Some(path.clone()), read(&path).unwrap(), &status);
         let successful = || status.reload().unwrap().successful;
         let header = |name: &str| format!("http_server_config: {{headers: {{X: {name}}}}}\n");
-        assert_eq!(web.look(), Outcome::Unchanged);
+        assert_eq!(web.check(), Outcome::Unchanged);
         write(&header("one"));
-        assert_eq!(web.look(), Outcome::Unchanged, "it may still change");
+        assert_eq!(web.check(), Outcome::Unchanged, "it may still change");
         write(&header("other"));
-        assert_eq!(web.look(), Outcome::Unchanged, "it did");
-        assert_eq!(web.look(), Outcome::Reloaded);
+        assert_eq!(web.check(), Outcome::Unchanged, "it did");
+        assert_eq!(web.check(), Outcome::Reloaded);
         assert_eq!(web.now().headers[0].1, "other");
-        assert_eq!(web.look(), Outcome::Unchanged);
+        assert_eq!(web.check(), Outcome::Unchanged);
         write("nonsense: 1\n");
-        assert_eq!(web.look(), Outcome::Unchanged);
-        assert!(matches!(web.look(), Outcome::Failed(Some(_))));
+        assert_eq!(web.check(), Outcome::Unchanged);
+        assert!(matches!(web.check(), Outcome::Failed(Some(_))));
         assert!(!successful());
-        assert_eq!(web.look(), Outcome::Failed(None));
+        assert_eq!(web.check(), Outcome::Failed(None));
         assert!(matches!(web.reload(), Outcome::Failed(Some(_))));
         assert_eq!(web.now().headers[0].1, "other");
         // A file that the settings in effect do not name.
         write("tls_server_config: {cert_file: c, key_file: k}\n");
-        assert_eq!(web.look(), Outcome::Unchanged);
-        assert!(matches!(web.look(), Outcome::Failed(Some(_))));
+        assert_eq!(web.check(), Outcome::Unchanged);
+        assert!(matches!(web.check(), Outcome::Failed(Some(_))));
         let pair = rcgen::generate_simple_self_signed(vec!["x".to_owned()]).unwrap();
         fs::write(dir.path().join("c"), pair.cert.pem()).unwrap();
         fs::write(dir.path().join("k"), pair.signing_key.serialize_pem()).unwrap();
-        assert_eq!(web.look(), Outcome::Reloaded);
+        assert_eq!(web.check(), Outcome::Reloaded);
         assert!(successful() && web.now().tls.is_some());
         assert_eq!(web.now().files.len(), 3);
     }

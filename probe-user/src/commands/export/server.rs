@@ -29,9 +29,11 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     connections::{Connection, Connections, Phase, Place, Watched},
+    limited::{Limited, and_more},
     manager,
     pages::{State, router},
     reload::WebConfig,
+    status::Status,
 };
 use crate::commands::logging;
 
@@ -43,6 +45,8 @@ const HEADERS: usize = 64;
 const GRACE: Duration = Duration::from_millis(500);
 /// How long the first read may delay the first response.
 const FIRST_READ: Duration = Duration::from_secs(5);
+/// The shortest time between two messages about connections that cannot be accepted.
+const MESSAGES: Duration = Duration::from_secs(10);
 /// How often connections whose time is up are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -82,7 +86,7 @@ pub(super) async fn serve(
         let (router, web, open) = (router.clone(), Arc::clone(&web), Arc::clone(&open));
         loops.spawn(accept(listener, router, web, open));
     }
-    loops.spawn(sweep(Arc::clone(&open)));
+    loops.spawn(sweep(Arc::clone(&open), Arc::clone(&status)));
     loops.spawn(Arc::clone(&web).watch(again, Arc::clone(&open), quiet));
     manager::ready(&status, &urls);
     loops.spawn(manager::watchdog(Arc::clone(&status)));
@@ -101,11 +105,19 @@ pub(super) async fn serve(
     Ok(())
 }
 
-async fn sweep(open: Arc<Connections>) {
+/// Closes connections whose time is up, and reports a reading thread that is stuck.
+async fn sweep(open: Arc<Connections>, status: Arc<Status>) {
     let mut ticks = interval(SWEEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut was_stuck = false;
     loop {
         ticks.tick().await;
+        match (was_stuck, status.stuck()) {
+            (false, Some(why)) => tracing::error!("{why}"),
+            (true, None) => tracing::warn!("the thread that reads the counters responds again"),
+            _ => {}
+        }
+        was_stuck = status.stuck().is_some();
         let closed = open.sweep();
         if closed > 0 {
             tracing::debug!("closed {closed} connections, whose time is up");
@@ -119,6 +131,7 @@ async fn accept(
     web: Arc<WebConfig>,
     open: Arc<Connections>,
 ) {
+    let messages = Limited::new(MESSAGES);
     loop {
         match listener.accept().await {
             Ok((stream, address)) => match open.admit(address.ip()) {
@@ -130,7 +143,10 @@ async fn accept(
             },
             Err(error) => {
                 // A shortage of file descriptors, for example: an immediate retry would only spin.
-                tracing::debug!("cannot accept a connection: {error}");
+                if let Some(left_out) = messages.pass() {
+                    let more = and_more(left_out);
+                    tracing::warn!("cannot accept a connection: {error}{more}");
+                }
                 open.give_way();
                 sleep(Duration::from_millis(100)).await;
             }

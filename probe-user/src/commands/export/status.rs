@@ -1,5 +1,5 @@
-//! What the parts of the exporter tell each other about how they are: the beat of the reading
-//! thread, the outcome of its last read, and of the last reload.
+//! The state of the exporter: the beat of the reading thread, the outcome of its last read, and of the
+//! last reload.
 //!
 //! Health checks, systemd's watchdog and the metrics read it, and never wait for the kernel.
 
@@ -12,6 +12,8 @@ use crate::{render::metrics::Reload, snapshot::HookStatus};
 
 /// How long the reading thread may be silent, which beats every second, and after every read.
 const SILENCE: Duration = Duration::from_secs(30);
+/// The silence after which it is at least slow.
+const PROMPT: Duration = Duration::from_secs(3);
 
 /// See the module.
 #[derive(Debug)]
@@ -25,6 +27,7 @@ pub(super) struct Status {
 struct Inner {
     beat: Instant,
     read: Result<Vec<HookStatus>, String>,
+    was_read: bool,
     reload: Option<Reload>,
 }
 
@@ -34,6 +37,7 @@ impl Status {
         let inner = Inner {
             beat: Instant::now(),
             read: Err("the counters have not been read yet".to_owned()),
+            was_read: false,
             reload: None,
         };
         Self {
@@ -55,15 +59,24 @@ impl Status {
     pub(super) fn read(&self, outcome: Result<&[HookStatus], &String>) {
         let mut inner = self.inner();
         inner.beat = Instant::now();
-        inner.read = match outcome {
-            Ok(hooks) => Ok(hooks.to_vec()),
-            Err(why) => Err(why.clone()),
-        };
+        let outcome = outcome.map(<[_]>::to_vec).map_err(String::clone);
+        let before = std::mem::replace(&mut inner.read, outcome);
+        match (before, &inner.read) {
+            (Ok(_), Err(why)) => tracing::error!("{why}"),
+            (Err(_), Ok(_)) if inner.was_read => tracing::warn!("the counters can be read again"),
+            _ => {}
+        }
+        inner.was_read |= inner.read.is_ok();
     }
 
     /// Returns whether the last read has failed, or there was none yet.
     pub(super) fn unread(&self) -> bool {
         self.inner().read.is_err()
+    }
+
+    /// Returns whether the reading thread has beaten lately.
+    pub(super) fn responds(&self) -> bool {
+        self.inner().beat.elapsed() < PROMPT
     }
 
     /// Returns why nothing is measured on this host, and the remedy, if so.
