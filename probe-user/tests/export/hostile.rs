@@ -95,8 +95,11 @@ fn a_scrape_waits_for_no_idle_connection() {
         assert_eq!(exporter.get("/metrics", "").0, 200, "{what}");
         assert_eq!(exporter.get("/healthz", "").0, 200, "{what}");
         let fds = Path::new("/proc").join(format!("{}/fd", exporter.child.id()));
-        let open = std::fs::read_dir(fds).unwrap().count();
-        assert!((100..200).contains(&open), "{what}: {open} descriptors");
+        let open = || std::fs::read_dir(&fds).unwrap().count();
+        let now = open();
+        assert!(now > 100, "{what}: {now} descriptors");
+        // One address may have 128 for long.
+        soon("fewer descriptors", || (open() < 128 + 40).then_some(()));
         if bytes.len() < ask.len() {
             let closed = others.iter().filter(|s| is_closed(s)).count();
             assert!(closed < 100, "{what}: {closed} of 200 are closed");

@@ -4,7 +4,7 @@
 //! by byte, or does not read its response costs a descriptor, and gives way to a new connection.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::{IpAddr, Ipv6Addr},
     pin::Pin,
@@ -199,15 +199,14 @@ impl Connections {
     }
 
     /// Gives a new connection a place, for which another may have to give way: one of the same peer
-    /// if that has as many as it may, otherwise one of the peer that has most. `None`: all of those
-    /// are at work.
+    /// if that has as many as it may, otherwise one of the peer that has most. A peer whose connections
+    /// are all at work may have more while there is room. `None`: all connections are at work.
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let peer = Peer::of(address);
         let mut table = self.table();
-        if table.held(peer) >= peer.limit() {
-            table.give_way(Some(peer)).then_some(())?;
-        } else if table.open.len() >= ALL {
-            table.give_way(None).then_some(())?;
+        let gave_way = table.held(peer) >= peer.limit() && table.give_way(Some(peer));
+        if !gave_way && table.open.len() >= ALL && !table.give_way(None) {
+            return None;
         }
         let number = table.next;
         table.next += 1;
@@ -225,10 +224,18 @@ impl Connections {
         self.table().give_way(None)
     }
 
-    /// Closes connections whose time is up, and returns their number.
+    /// Closes connections whose time is up, and those that a peer has too many, and returns their
+    /// number.
     pub(super) fn sweep(&self) -> usize {
         let now = Instant::now();
-        self.table().close(|state| state.deadline() <= now)
+        let mut table = self.table();
+        let late = table.close(|state| state.deadline() <= now);
+        let peers: BTreeSet<Peer> = table.open.values().map(|c| c.peer).collect();
+        let before = table.open.len();
+        for peer in peers {
+            while table.held(peer) > peer.limit() && table.give_way(Some(peer)) {}
+        }
+        late + before - table.open.len()
     }
 
     /// Closes connections that wait for a request: what they were opened with has changed.
@@ -416,12 +423,22 @@ mod tests {
         for place in &places {
             place.connection.enter(Phase::Working);
         }
-        assert!(
-            table.admit(address("192.0.2.1")).is_none(),
-            "all are at work"
-        );
-        assert!(table.admit(address("192.0.2.2")).is_some());
         assert!(table.busy());
+        // All are at work: there is room for more, and then there is not.
+        while let Some(place) = table.admit(address("192.0.2.1")) {
+            place.connection.enter(Phase::Working);
+            places.push(place);
+        }
+        assert_eq!(table.table().open.len(), ALL);
+        // The first to finish gives way to another peer.
+        places[7].connection.enter(Phase::Idle);
+        assert!(table.admit(address("192.0.2.2")).is_some());
+        assert!(!table.table().open.contains_key(&places[7].number));
+        // When the work is done, the peer has too many.
+        for place in &places {
+            place.connection.enter(Phase::Idle);
+        }
+        assert_eq!(table.sweep(), ALL - 1 - OF_PEER);
     }
 
     #[test]
