@@ -3,10 +3,14 @@
 use std::{ffi::OsString, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{
-    Arg, ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum,
+    Arg, ArgAction, Args, CommandFactory, Parser, Subcommand,
     builder::{RangedU64ValueParser, StyledStr},
     error::{ContextKind, ContextValue},
 };
+
+mod choices;
+
+pub use choices::{Color, Format, LogFormat, OnUnsupported, ReportFormat, TextOrJson};
 
 use crate::kernel::plan::{AttachMode, HookOverride};
 
@@ -43,18 +47,6 @@ pub struct Cli {
     /// Print text in ASCII only.
     #[arg(long, global = true)]
     pub ascii: bool,
-}
-
-/// When to colour text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Color {
-    /// If the output is a terminal, unless NO_COLOR is set or TERM is dumb.
-    #[default]
-    Auto,
-    /// Always, also into files and pipes.
-    Always,
-    /// Not at all.
-    Never,
 }
 
 /// The commands.
@@ -173,18 +165,6 @@ pub struct Capture {
     pub cmd: Vec<std::ffi::OsString>,
 }
 
-/// The output formats of `capture`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// A report to read, 80 columns wide.
-    #[default]
-    Text,
-    /// One JSON document.
-    Json,
-    /// One line of JSON per sample; the last line is the whole capture.
-    Ndjson,
-}
-
 /// `pinscope doctor`.
 #[derive(Args, Debug)]
 pub struct Doctor {
@@ -195,16 +175,6 @@ pub struct Doctor {
     /// How to attach the probes.
     #[command(flatten)]
     pub hooking: Hooking,
-}
-
-/// Text to read, or JSON for programs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum TextOrJson {
-    /// Text to read.
-    #[default]
-    Text,
-    /// One JSON document.
-    Json,
 }
 
 /// `pinscope selftest`.
@@ -314,6 +284,20 @@ pub struct Export {
           require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
     pub self_cost: bool,
 
+    /// Lock the exporter's memory, so that it runs when memory is short. Needs an unlimited
+    /// RLIMIT_MEMLOCK or CAP_SYS_RESOURCE.
+    #[arg(long, value_name = "BOOL", default_value = "false", num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
+    pub lock_memory: bool,
+
+    /// What to do on a machine that cannot run pinscope.
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    pub on_unsupported: OnUnsupported,
+
+    /// Format of the log on stderr.
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+
     /// Serve a recording made by `capture --record`, sample by sample, instead of the live kernel:
     /// to try out a dashboard or an alert.
     #[arg(long, value_name = "RECORDING")]
@@ -412,18 +396,6 @@ fn name_variable(error: &mut clap::Error, words: &[OsString]) {
             ContextValue::StyledStrs(vec![StyledStr::from(tip)]),
         );
     }
-}
-
-/// The output formats of `report`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum ReportFormat {
-    /// A report to read, 80 columns wide.
-    #[default]
-    Text,
-    /// One JSON document.
-    Json,
-    /// One self-contained page without scripts or links to other files.
-    Html,
 }
 
 /// A duration on the command line.

@@ -346,7 +346,7 @@ pub struct ProgramRuns {
 }
 
 /// Everything counted up to one moment.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
     /// Seconds since the probes were attached.
     pub elapsed: f64,

@@ -8,6 +8,7 @@ mod export;
 mod hooking;
 mod kept;
 mod live;
+mod logging;
 mod output;
 mod report;
 mod selftest;
@@ -22,7 +23,7 @@ use hooking::options;
 pub use status::{CANNOT_RUN, TIMED_OUT};
 
 use crate::{
-    cli::{Cli, Command},
+    cli::{Cli, Command, LogFormat},
     kernel::attach::AttachError,
 };
 
@@ -31,6 +32,10 @@ pub fn run(cli: &Cli) -> ExitCode {
     // A write beyond RLIMIT_FSIZE then fails, as on a full disk, instead of ending the process: the
     // error is reported, and nothing is left behind. A handler, unlike SIG_IGN, is not inherited.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+    // export has a format of its own, which its configuration file may set.
+    if !matches!(cli.command, Some(Command::Export(_))) {
+        logging::init(cli, LogFormat::Text);
+    }
     let Some(command) = &cli.command else {
         return exit(live::default(cli));
     };
@@ -70,7 +75,7 @@ fn exit(outcome: anyhow::Result<u8>) -> ExitCode {
             if output::is_closed(&error) {
                 return ExitCode::SUCCESS;
             }
-            eprintln!("pinscope: {error:#}");
+            logging::failure(&error);
             let cannot = matches!(
                 error.downcast_ref::<AttachError>(),
                 Some(AttachError::CannotRun { .. })

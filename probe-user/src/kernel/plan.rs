@@ -88,7 +88,15 @@ impl FromStr for HookOverride {
             "on" => Wish::On,
             symbol => Wish::Symbol(symbol.to_owned()),
         };
-        Ok(HookOverride { hook, wish })
+        match (&wish, hook.entry().target) {
+            (Wish::Off, _) if hook == Hook::Unmap => Err(format!(
+                "{name} cannot be left out, because without it nothing can be measured"
+            )),
+            (Wish::Symbol(_), Target::Tracepoint { .. }) => Err(format!(
+                "{name} is a tracepoint, which has no other symbol: expected {name}=off or {name}=on"
+            )),
+            _ => Ok(HookOverride { hook, wish }),
+        }
     }
 }
 
@@ -262,6 +270,8 @@ mod tests {
             "remove_mapping=",
             "nosuch=off",
             "try_to_unmap=a b",
+            "try_to_unmap=off",
+            "ref_freeze=other",
         ] {
             assert!(bad.parse::<HookOverride>().is_err(), "{bad}");
         }

@@ -73,6 +73,10 @@ fn an_invalid_configuration_is_explained_and_exits_with_2() {
         (&[], Some("web_config = \"\""), "web_config"),
         (&[], Some("attach = \"uprobe\""), "auto, kprobe or fentry"),
         (&[], Some("hook = [\"nosuch=off\"]"), "nosuch"),
+        (&["--hook", "try_to_unmap=off"], None, "cannot be left out"),
+        (&[], Some("hook = [\"write_folio=f\"]"), "is a tracepoint"),
+        (&[], Some("on_unsupported = \"retry\""), "exit or serve"),
+        (&["--log-format", "xml"], None, "possible values"),
         (&[], Some("interval = \"soon\""), "soon"),
         (&[], Some("listen = \"[::]:1\""), "allow_remote"),
         (&[], Some("= ="), "TOML"),
@@ -98,7 +102,7 @@ fn the_shipped_configuration_is_valid() {
         .filter(|l| l.contains(" = ") && !l.starts_with(' ') && !l.starts_with("web_config"))
         .map(|l| format!("{l}\n"))
         .collect();
-    assert_eq!(keys.lines().count(), 8, "{keys}");
+    assert_eq!(keys.lines().count(), 11, "{keys}");
     let (with, without) = (check(&[], Some(&keys), &[]), check(&[], None, &[]));
     assert_eq!(with, without, "{keys}");
 }
@@ -112,7 +116,9 @@ fn samples(id: &str, dir: &Path) -> Option<[String; 3]> {
     };
     let values = match id {
         "listen" => ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"],
-        "allow_remote" | "self_cost" => ["true", "false", "true"],
+        "allow_remote" | "self_cost" | "lock_memory" => ["true", "false", "true"],
+        "on_unsupported" => ["serve", "exit", "serve"],
+        "log_format" => ["json", "text", "json"],
         "web_config" => return Some([web("a.yml"), web("b.yml"), web("c.yml")]),
         "cgroups" => ["1", "2", "3"],
         "max_series" => ["101", "102", "103"],
@@ -147,7 +153,9 @@ fn every_option_comes_from_the_file_the_environment_or_a_flag() {
         let samples = samples(id, dir.path());
         let [file, variable, flag] = samples.unwrap_or_else(|| panic!("no samples of {id}"));
         let written = |value: &str| match id {
-            "allow_remote" | "self_cost" | "cgroups" | "max_series" => format!("{id} = {value}\n"),
+            "allow_remote" | "self_cost" | "lock_memory" | "cgroups" | "max_series" => {
+                format!("{id} = {value}\n")
+            }
             "hook" => format!("{id} = [{value:?}]\n"),
             _ => format!("{id} = {value:?}\n"),
         };
@@ -198,4 +206,31 @@ fn an_error_names_the_source_of_the_value() {
         said.contains("pinscope.toml: interval = \"soon\": "),
         "{said}"
     );
+}
+
+/// Hooks are checked without privileges, and wherever they are given.
+#[test]
+fn a_hook_that_cannot_work_is_an_error() {
+    let file = |hook: &str| format!("hook = [\"{hook}\"]\n");
+    for (hook, word) in [
+        ("try_to_unmap=off", "try_to_unmap cannot be left out"),
+        ("write_folio=other", "write_folio is a tracepoint"),
+        ("page_ref_freeze=other", "page_ref_freeze is a tracepoint"),
+        ("unmap=off", "no hook is called unmap"),
+        ("migration=on", "no hook is called migration"),
+        ("notifier_end=a-b", "a-b is not a symbol"),
+    ] {
+        for (code, said) in [
+            check(&["--hook", hook], None, &[]),
+            check(&[], None, &[("PINSCOPE_HOOK", hook)]),
+            check(&[], Some(&file(hook)), &[]),
+        ] {
+            assert_eq!(code, Some(2), "{hook}: {said}");
+            assert!(said.contains(word), "{word} not in {said}");
+        }
+    }
+    for hook in ["write_folio=off", "try_to_unmap=other", "notifier_end=on"] {
+        let (code, said) = check(&["--hook", hook], None, &[]);
+        assert_eq!(code, Some(0), "{said}");
+    }
 }

@@ -1,7 +1,7 @@
 //! Hostile clients, and many well-behaved ones.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufReader, Read, Write},
     net::TcpStream,
     path::Path,
     process::Command,
@@ -71,31 +71,80 @@ fn hostile_clients_are_bounded() {
     );
 }
 
+/// The connections are counted, not the seconds: while a scrape is served, most of the others are
+/// still open, so that it did not wait for one of them to end.
+#[test]
+fn a_scrape_waits_for_no_idle_connection() {
+    let ask = request("/metrics", "").replace("Connection: close\r\n", "");
+    let sent: [(&str, String); 4] = [
+        ("nothing", String::new()),
+        ("a part of a head", ask[..20].to_owned()),
+        ("a request", ask.clone()),
+        ("requests whose responses fill the buffers", ask.repeat(30)),
+    ];
+    for (what, bytes) in sent {
+        let exporter = Exporter::start(&[]);
+        let others: Vec<TcpStream> = (0..200)
+            .map(|_| {
+                let mut stream = TcpStream::connect(&exporter.address).unwrap();
+                // Fails if this one has given way already.
+                let _ = stream.write_all(bytes.as_bytes());
+                stream
+            })
+            .collect();
+        assert_eq!(exporter.get("/metrics", "").0, 200, "{what}");
+        assert_eq!(exporter.get("/healthz", "").0, 200, "{what}");
+        let fds = Path::new("/proc").join(format!("{}/fd", exporter.child.id()));
+        let open = || std::fs::read_dir(&fds).unwrap().count();
+        let now = open();
+        assert!(now > 100, "{what}: {now} descriptors");
+        // One address may have 128 for long.
+        soon("fewer descriptors", || (open() < 128 + 40).then_some(()));
+        if bytes.len() < ask.len() {
+            let closed = others.iter().filter(|s| is_closed(s)).count();
+            assert!(closed < 100, "{what}: {closed} of 200 are closed");
+        }
+    }
+}
+
+/// A scraper comes back after its interval, on the same connection; a client that reads nothing is
+/// closed before that.
+#[test]
+fn an_idle_connection_stays_and_a_deaf_one_does_not() {
+    let exporter = Exporter::start(&[]);
+    let mut idle = BufReader::new(TcpStream::connect(&exporter.address).unwrap());
+    let ask = request("/metrics", "").replace("Connection: close\r\n", "");
+    let mut scrape = || {
+        idle.get_mut().write_all(ask.as_bytes()).unwrap();
+        let (head, body) = response(&mut idle);
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        assert!(body.len() > 5_000);
+    };
+    scrape();
+    let begun = Instant::now();
+    let mut deaf = TcpStream::connect(&exporter.address).unwrap();
+    deaf.set_write_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
+    while deaf.write_all(ask.as_bytes()).is_ok() {}
+    // A write fails with another error than the timeout once the server has closed.
+    deaf.set_write_timeout(Some(Duration::from_millis(10)))
+        .unwrap();
+    soon("the deaf client is closed", || {
+        let error = deaf.write_all(b"x").err()?;
+        (error.kind() != std::io::ErrorKind::WouldBlock).then_some(())
+    });
+    sleep(Duration::from_secs(12).saturating_sub(begun.elapsed()));
+    scrape();
+}
+
 #[test]
 fn ten_thousand_scrapes_leave_no_memory_behind() {
     let exporter = Exporter::start(&["--interval", "10ms", "--cgroups", "5"]).at_the_end();
     let mut stream = BufReader::new(TcpStream::connect(&exporter.address).unwrap());
     let ask = request("/metrics", "").replace("Connection: close\r\n", "");
     let mut scrape = || {
-        if stream.get_mut().write_all(ask.as_bytes()).is_err() {
-            // The server closes each connection after a minute.
-            stream = BufReader::new(TcpStream::connect(&exporter.address).unwrap());
-            stream.get_mut().write_all(ask.as_bytes()).unwrap();
-        }
-        let mut length = 0;
-        loop {
-            let mut line = String::new();
-            stream.read_line(&mut line).unwrap();
-            if let Some(n) = line.strip_prefix("content-length: ") {
-                length = n.trim().parse().unwrap();
-            }
-            if line == "\r\n" {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        stream.read_exact(&mut body).unwrap();
-        assert!(length > 5_000);
+        stream.get_mut().write_all(ask.as_bytes()).unwrap();
+        assert!(response(&mut stream).1.len() > 5_000);
     };
     for _ in 0..1_000 {
         scrape();

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::TcpStream,
     path::Path,
     process::{Child, Command, Output, Stdio},
@@ -40,6 +40,27 @@ pub(crate) fn command(flags: &[&str]) -> Command {
 }
 
 impl Exporter {
+    /// Starts an exporter whose log goes to a file, and waits until it serves.
+    pub(crate) fn logging(mut command: Command, log: &Path) -> Self {
+        let child = command
+            .args(["--listen", "127.0.0.1:0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(log).unwrap())
+            .spawn()
+            .unwrap();
+        let mut exporter = Self {
+            child,
+            address: String::new(),
+        };
+        exporter.address = soon("the address", || {
+            let text = std::fs::read_to_string(log).unwrap();
+            let (_, rest) = text.split_once("://")?;
+            Some(rest.split_once("/metrics")?.0.to_owned())
+        });
+        exporter
+    }
+
     /// Starts an exporter over the recording, on a free port.
     pub(crate) fn start(flags: &[&str]) -> Self {
         let mut child = command(&["--replay", RECORDING, "--listen", "127.0.0.1:0"])
@@ -50,9 +71,13 @@ impl Exporter {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let line = lines.next().unwrap().unwrap();
-        let address = line.split_once("://").unwrap().1;
-        let address = address.strip_suffix("/metrics").unwrap().to_owned();
+        // After warnings, if there are any.
+        let address = lines.by_ref().find_map(|line| {
+            let line = line.unwrap();
+            let (_, rest) = line.split_once("://")?;
+            Some(rest.strip_suffix("/metrics")?.to_owned())
+        });
+        let address = address.unwrap();
         // Read the rest of stderr, so that the exporter never blocks on it.
         std::thread::spawn(move || lines.for_each(drop));
         Self { child, address }
@@ -92,6 +117,45 @@ impl Exporter {
         let line = text.lines().find(|l| l.starts_with(key)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
+}
+
+/// Waits until there is a value.
+pub(crate) fn soon<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(value) = attempt() {
+            return value;
+        }
+        assert!(begun.elapsed() < LIMIT, "{what}");
+        sleep(Duration::from_millis(50));
+    }
+}
+
+/// Returns whether the server has closed a connection on which it has sent nothing.
+pub(crate) fn is_closed(stream: &TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let closed = !matches!(stream.peek(&mut [0]), Err(e) if e.kind() == ErrorKind::WouldBlock);
+    stream.set_nonblocking(false).unwrap();
+    closed
+}
+
+/// Reads one response of a connection that stays open, and returns its head and body.
+pub(crate) fn response(stream: &mut impl BufRead) -> (String, Vec<u8>) {
+    let (mut head, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line).unwrap();
+        if let Some(n) = line.strip_prefix("content-length: ") {
+            length = n.trim().parse().unwrap();
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+        head.push_str(&line);
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    (head, body)
 }
 
 pub(crate) fn request(path: &str, headers: &str) -> String {

@@ -4,19 +4,37 @@
 //! |---|---|
 //! | `config` | the settings, from flags, environment and file |
 //! | `web_config` | TLS and passwords, in the format of Prometheus's exporter-toolkit |
+//! | `reload` | the web configuration in effect, which follows its files |
 //! | `reader` | the thread that owns the probes, and the scrapes that it makes |
-//! | `server` | connections, limited in number, size and time |
+//! | `status` | how the exporter is: the reading thread, the last read, the last reload |
+//! | `unsupported` | the counters of a host on which nothing can be measured |
+//! | `server` | the server |
+//! | `connections` | which connections may be open, and how long |
 //! | `pages` | the pages |
+//! | `encoding` | compression, and the choice of metrics |
 //! | `auth` | password checks |
+//! | `guesses` | the order of passwords that wait for a check |
+//! | `limited` | messages at a bounded rate |
+//! | `manager` | what systemd learns |
+//! | `lock` | locking the memory |
 //! | `otlp` | pushing the metrics to an OpenTelemetry collector (feature `otlp`) |
 
 mod auth;
 mod config;
+mod connections;
+mod encoding;
+mod guesses;
+mod limited;
+mod lock;
+mod manager;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod pages;
 mod reader;
+mod reload;
 mod server;
+mod status;
+mod unsupported;
 mod web_config;
 
 use std::{
@@ -31,11 +49,19 @@ use self::{
     config::Settings,
     pages::State,
     reader::{Counters, ReaderHandle, Replayed},
-    web_config::{Web, WebConfig},
+    reload::WebConfig,
+    status::Status,
+    unsupported::Unsupported,
+    web_config::Web,
 };
+use super::logging;
 use crate::{
-    cli::{Cli, Export},
-    kernel::probes::{ProbeOptions, Probes},
+    cli::{Cli, Export, OnUnsupported},
+    kernel::{
+        attach::AttachError,
+        privileges,
+        probes::{ProbeOptions, Probes},
+    },
     recording::{Frames, Recording},
 };
 
@@ -48,16 +74,19 @@ pub(super) fn run(cli: &Cli, args: &Export) -> Result<u8> {
     let (settings, web) = match configured(args) {
         Ok(both) => both,
         Err(error) => {
-            eprintln!("pinscope: {error:#}");
+            logging::init(cli, args.log_format);
+            logging::failure(&error);
             return Ok(BAD_CONFIG);
         }
     };
     let options = &settings.options;
+    logging::init(cli, options.log_format);
     if options.check_config {
         eprintln!("pinscope: the configuration is valid:\n{settings}");
         return Ok(0);
     }
     let listeners = listeners(options.listen)?;
+    let mut unsupported = None;
     let (counters, since): (Box<dyn Counters>, _) = match &options.replay {
         Some(path) => {
             let recording =
@@ -65,26 +94,61 @@ pub(super) fn run(cli: &Cli, args: &Export) -> Result<u8> {
             let start = recording.start();
             (Box::new(Replayed::new(recording)), start)
         }
-        None => (Box::new(attach(options)?), SystemTime::now()),
+        None => match attach(options) {
+            Ok(probes) => {
+                let started = probes.started();
+                (Box::new(probes), started)
+            }
+            Err(error) => {
+                let why = to_serve(options, error)?;
+                tracing::error!("{why}\n  nothing is measured: /metrics and /readyz say so");
+                let counters = Unsupported::new(why.lines().next().unwrap_or_default());
+                unsupported = Some(why);
+                (Box::new(counters), SystemTime::now())
+            }
+        },
     };
-    let reader =
-        ReaderHandle::start(counters, since, options).context("cannot start the reading thread")?;
-    let web = WebConfig::shared(options.web_config.clone(), web);
+    if options.lock_memory
+        && let Err(why) = lock::lock_memory()
+    {
+        tracing::warn!("cannot lock all memory: {why}");
+    }
+    let status = Arc::new(Status::new(unsupported));
+    let reader = ReaderHandle::start(counters, since, options, Arc::clone(&status))
+        .context("cannot start the reading thread")?;
+    let web = WebConfig::shared(options.web_config.clone(), web, &status);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(4)
         .build()
         .context("cannot start the server")?;
     let quiet = cli.quiet;
-    runtime.block_on(async move {
+    let served = runtime.block_on(async move {
         #[cfg(feature = "otlp")]
         if let Some(to) = options.otlp.clone() {
             otlp::start(to, options.otlp_interval.0, reader.clone());
         }
-        let state = Arc::new(State::new(reader, Arc::clone(&web)));
+        let state = Arc::new(State::new(reader, Arc::clone(&web), status));
         server::serve(listeners, state, web, quiet).await
-    })?;
-    Ok(0)
+    });
+    // A password check, or a file system, may take its time.
+    runtime.shutdown_background();
+    served.map(|()| 0)
+}
+
+/// Returns why nothing can be measured here if the exporter is to serve all the same, otherwise the
+/// error. It does not try again: what is missing is part of the kernel, or a privilege that the
+/// process cannot get while it runs.
+fn to_serve(options: &Export, error: anyhow::Error) -> Result<String> {
+    let unsupported = matches!(
+        error.downcast_ref::<AttachError>(),
+        Some(AttachError::CannotRun { .. })
+    );
+    if !unsupported || options.on_unsupported == OnUnsupported::Exit {
+        return Err(error);
+    }
+    privileges::drop_all(&[], || true).context("cannot drop capabilities")?;
+    Ok(format!("{error:#}"))
 }
 
 /// Attaches the probes, and drops the privileges that this needed.

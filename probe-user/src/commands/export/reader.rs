@@ -14,6 +14,7 @@ use std::{
 use axum::body::Bytes;
 use tokio::sync::oneshot;
 
+use super::{encoding, status::Status};
 use crate::{
     cli::Export,
     kernel::{host, probes::Probes, symbols},
@@ -49,6 +50,7 @@ pub(super) struct Scrape {
     #[cfg(feature = "otlp")]
     pub(super) hostname: String,
     encoded: [OnceLock<Result<Bytes, String>>; 3],
+    compressed: [OnceLock<Result<Bytes, String>>; 3],
 }
 
 impl Scrape {
@@ -58,10 +60,17 @@ impl Scrape {
             .get_or_init(|| encode(&self.families, format).map(Bytes::from))
             .clone()
     }
+
+    /// Returns the metrics in a format, compressed once.
+    pub(super) fn compressed(&self, format: Format) -> Result<Bytes, String> {
+        self.compressed[format as usize]
+            .get_or_init(|| encoding::gzip(&self.encoded(format)?))
+            .clone()
+    }
 }
 
 /// A scrape, or why the kernel cannot be read.
-type ScrapeResult = Result<Arc<Scrape>, String>;
+pub(super) type ScrapeResult = Result<Arc<Scrape>, String>;
 
 /// A handle to the thread. The probes are detached when the last handle is dropped.
 #[derive(Clone)]
@@ -73,6 +82,7 @@ impl ReaderHandle {
         counters: Box<dyn Counters>,
         attached: SystemTime,
         options: &Export,
+        status: Arc<Status>,
     ) -> io::Result<Self> {
         let (ask, asked) = sync_channel(WAITING);
         let reader = Reader {
@@ -85,6 +95,7 @@ impl ReaderHandle {
             births: Births::default(),
             reads: Reads::default(),
             attached,
+            status,
             events: Vec::new(),
             dropped: 0,
             last: None,
@@ -211,6 +222,7 @@ struct Reader {
     births: Births,
     reads: Reads,
     attached: SystemTime,
+    status: Arc<Status>,
     events: Vec<Event>,
     dropped: u64,
     last: Option<(Instant, Arc<Scrape>)>,
@@ -219,12 +231,14 @@ struct Reader {
 impl Reader {
     fn serve(mut self, asked: &Receiver<oneshot::Sender<ScrapeResult>>) {
         let mut ticked = Instant::now();
+        // Health checks read the outcome, and never the kernel.
+        let _ = self.checked();
         loop {
             let left = TICK.saturating_sub(ticked.elapsed());
             match asked.recv_timeout(left) {
                 Ok(answer) => {
                     // Fails if the caller is gone.
-                    let _ = answer.send(self.scrape());
+                    let _ = answer.send(self.checked());
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -233,8 +247,20 @@ impl Reader {
                 self.counters.tick();
                 self.take_events();
                 ticked = Instant::now();
+                self.status.beat();
+                if self.status.unread() {
+                    let _ = self.checked();
+                }
             }
         }
+    }
+
+    /// Makes a scrape, and records whether that worked.
+    fn checked(&mut self) -> ScrapeResult {
+        let scrape = self.scrape();
+        self.status
+            .read(scrape.as_ref().map(|scrape| scrape.hooks.as_slice()));
+        scrape
     }
 
     fn take_events(&mut self) {
@@ -269,6 +295,7 @@ impl Reader {
             events: &self.events,
             attached: self.attached,
             dropped: self.dropped,
+            reload: self.status.reload(),
             ..Input::of(&snapshot)
         };
         let mut families = families(&input);
@@ -291,6 +318,7 @@ impl Reader {
             #[cfg(feature = "otlp")]
             hostname: crate::kernel::host::host().hostname,
             encoded: Default::default(),
+            compressed: Default::default(),
         });
         self.last = Some((Instant::now(), Arc::clone(&scrape)));
         Ok(scrape)

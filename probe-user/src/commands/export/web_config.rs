@@ -1,13 +1,16 @@
 //! TLS and passwords in the format of Prometheus's exporter-toolkit (its
 //! docs/web-configuration.md): YAML, with a bcrypt hash for each user.
 //!
-//! A setting that pinscope does not support is an error rather than ignored. SIGHUP reloads the
-//! file; if that fails, the previous settings stay in effect.
+//! A setting that pinscope does not support is an error rather than ignored. The file, and those
+//! that it names, are read again when they change and on SIGHUP; if that fails, the previous
+//! settings stay in effect.
 
 use std::{
     collections::BTreeMap,
+    fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -60,9 +63,31 @@ struct Http {
     headers: BTreeMap<String, String>,
 }
 
+/// What shows that a file was replaced or written to, wherever symlinks lead.
+pub(super) type Stamp = Option<[i64; 7]>;
+
+/// Returns the stamp of a file; `None` if there is none.
+pub(super) fn stamp(path: &Path) -> Stamp {
+    let of = fs::metadata(path).ok()?;
+    Some([
+        of.dev().cast_signed(),
+        of.ino().cast_signed(),
+        of.size().cast_signed(),
+        of.mtime(),
+        of.mtime_nsec(),
+        of.ctime(),
+        of.ctime_nsec(),
+    ])
+}
+
+/// Files with their stamps.
+pub(super) type Files = BTreeMap<PathBuf, Stamp>;
+
 /// The settings that a file results in.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Web {
+    /// The files that they came from, with the stamps that these had before they were read.
+    pub(super) files: Files,
     /// TLS, if the file configures it.
     pub(super) tls: Option<Arc<ServerConfig>>,
     /// The users that may scrape; if empty, everybody.
@@ -71,43 +96,19 @@ pub(super) struct Web {
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// The settings in effect, and the file that they came from.
-#[derive(Debug)]
-pub(super) struct WebConfig {
-    path: Option<PathBuf>,
-    now: RwLock<Arc<Web>>,
-}
-
-impl WebConfig {
-    pub(super) fn shared(path: Option<PathBuf>, web: Web) -> Arc<Self> {
-        Arc::new(Self {
-            path,
-            now: RwLock::new(Arc::new(web)),
-        })
-    }
-
-    pub(super) fn now(&self) -> Arc<Web> {
-        Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Reads the file again.
-    pub(super) fn reload(&self) -> Result<()> {
-        if let Some(path) = &self.path {
-            let web = read(path)?;
-            *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(web);
-        }
-        Ok(())
-    }
-}
-
 /// Reads and checks the file. Relative paths in it are relative to its directory.
 pub(super) fn read(path: &Path) -> Result<Web> {
     parse(path).with_context(|| format!("the web configuration {}", path.display()))
 }
 
 fn parse(path: &Path) -> Result<Web> {
+    let mut files = Files::from([(path.to_owned(), stamp(path))]);
     let file: File = serde_saphyr::from_str(&super::config::text(path)?)?;
-    let beside = |name: &Path| path.parent().unwrap_or(Path::new("")).join(name);
+    let mut beside = |name: &Path| {
+        let path = path.parent().unwrap_or(Path::new("")).join(name);
+        files.insert(path.clone(), stamp(&path));
+        path
+    };
     for (user, hash) in &file.basic_auth_users {
         let cost = hash
             .parse::<bcrypt::HashParts>()
@@ -136,16 +137,17 @@ fn parse(path: &Path) -> Result<Web> {
         .collect::<Result<_>>()?;
     let tls = file
         .tls_server_config
-        .map(|tls| server(&tls, &beside).map(Arc::new))
+        .map(|tls| server(&tls, &mut beside).map(Arc::new))
         .transpose()?;
     Ok(Web {
+        files,
         tls,
         users: file.basic_auth_users,
         headers,
     })
 }
 
-fn server(tls: &Tls, beside: &impl Fn(&Path) -> PathBuf) -> Result<ServerConfig> {
+fn server(tls: &Tls, beside: &mut impl FnMut(&Path) -> PathBuf) -> Result<ServerConfig> {
     let certificates = certificates(&beside(&tls.cert_file))?;
     let key = beside(&tls.key_file);
     let key = PrivateKeyDer::from_pem_file(&key)

@@ -40,6 +40,8 @@ pub struct Input<'a> {
     pub attached: SystemTime,
     /// The number of series that the budget dropped from earlier pages.
     pub dropped: u64,
+    /// The outcome of the last reload of the configuration, if there is one that is reloaded.
+    pub reload: Option<Reload>,
 }
 
 impl<'a> Input<'a> {
@@ -57,6 +59,7 @@ impl<'a> Input<'a> {
             events: &[],
             attached: UNIX_EPOCH,
             dropped: 0,
+            reload: None,
         }
     }
 
@@ -101,6 +104,15 @@ impl<'a> Deref for Page<'a> {
     fn deref(&self) -> &Input<'a> {
         self.input
     }
+}
+
+/// The outcome of reading a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reload {
+    /// Whether the last attempt succeeded.
+    pub successful: bool,
+    /// The time of the last success.
+    pub success: Option<SystemTime>,
 }
 
 /// The exporter's own process.

@@ -29,7 +29,7 @@ pub use births::Births;
 pub use encode::encode;
 pub use family::Family;
 pub use format::Format;
-pub use input::{Input, ProcessStats, Reads};
+pub use input::{Input, ProcessStats, Reads, Reload};
 pub use reference::reference;
 pub use registry::families;
 pub use value::{Series, Value};

@@ -73,6 +73,11 @@ least() {
     *) return 1 ;;
     esac
 }
+# All that is resident, at least, without a capability for it.
+locked() {
+    status=/proc/$(ctl show -p MainPID --value pinscope)/status
+    inside /usr/bin/awk '/^VmLck:/ { l = $2 } /^VmRSS:/ { r = $2 } END { print l, r; exit !(l >= r) }' "$status"
+}
 counts() {
     workload run memfd-pin --pages 64 --rounds 2 >/dev/null 2>&1
     sleep 2
@@ -90,7 +95,7 @@ nothing_hooked() {
 }
 
 echo
-echo "running 18 tests"
+echo "running 20 tests"
 check system_is_up up
 # Again in this shell, to set its variable "pid": the check ran in a subshell.
 up
@@ -101,7 +106,9 @@ check man_page_is_there inside /usr/bin/test -s /usr/share/man/man1/pinscope.1.g
 check unit_starts ctl start pinscope
 check unit_answers answers
 check unit_has_the_least least
+check unit_locks_its_memory locked
 check unit_counts counts
+check unit_reloads ctl reload pinscope
 check unit_restarts ctl restart pinscope
 check unit_answers_again answers
 check unit_stops ctl stop pinscope

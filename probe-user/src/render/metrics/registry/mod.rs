@@ -12,6 +12,7 @@ mod maps;
 mod notifiers;
 mod process;
 mod programs;
+mod reload;
 mod unmaps;
 
 use super::{
@@ -23,7 +24,10 @@ use super::{
 /// before the unmaps has fewer series than the smallest budget, so it is never dropped.
 pub static METRICS: &[&Metric] = &[
     &exporter::BUILD,
+    &reload::SUPPORTED,
     &exporter::SERIES_DROPPED,
+    &reload::SUCCESSFUL,
+    &reload::SUCCESS_TIME,
     &hooks::ACTIVE,
     &losses::LOST,
     &hooks::MISSED,
