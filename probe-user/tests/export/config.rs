@@ -119,6 +119,7 @@ fn samples(id: &str, dir: &Path) -> Option<[String; 3]> {
         "interval" | "otlp_interval" => ["2s", "3s", "4s"],
         "attach" => ["kprobe", "fentry", "auto"],
         "hook" => ["notifier_end=on", "notifier_end=off", "remove_mapping=off"],
+        "otlp_protocol" => ["grpc", "http/protobuf", "grpc"],
         "otlp" => ["http://a/", "http://b/", "http://c/"],
         _ => return None,
     };

@@ -55,6 +55,10 @@ pub(super) fn run(cli: &Cli, args: &Export) -> Result<u8> {
     let options = &settings.options;
     if options.check_config {
         eprintln!("pinscope: the configuration is valid:\n{settings}");
+        #[cfg(feature = "otlp")]
+        if let Some(push) = otlp::Settings::new(options)? {
+            eprintln!("pinscope: {push}");
+        }
         return Ok(0);
     }
     let listeners = listeners(options.listen)?;
@@ -78,11 +82,16 @@ pub(super) fn run(cli: &Cli, args: &Export) -> Result<u8> {
     let quiet = cli.quiet;
     runtime.block_on(async move {
         #[cfg(feature = "otlp")]
-        if let Some(to) = options.otlp.clone() {
-            otlp::start(to, options.otlp_interval.0, reader.clone());
-        }
+        let pusher = otlp::Settings::new(options)?
+            .map(|settings| otlp::Pusher::start(settings, reader.clone()));
         let state = Arc::new(State::new(reader, Arc::clone(&web)));
-        server::serve(listeners, state, web, quiet).await
+        server::serve(listeners, state, web, quiet).await?;
+        // The counts since the last push would be lost otherwise.
+        #[cfg(feature = "otlp")]
+        if let Some(pusher) = pusher {
+            pusher.finish().await;
+        }
+        anyhow::Ok(())
     })?;
     Ok(0)
 }
@@ -118,6 +127,8 @@ fn configured(args: &Export) -> Result<(Settings, Web)> {
         Some(path) => web_config::read(path)?,
         None => Web::default(),
     };
+    #[cfg(feature = "otlp")]
+    otlp::Settings::new(&settings.options)?;
     Ok((settings, web))
 }
 
