@@ -447,7 +447,7 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "secret"),
-            ("OTEL_EXPORTER_OTLP_HEADERS", "a=secret\n"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a=secret%0Ab"),
             ("OTEL_METRIC_EXPORT_INTERVAL", "0"),
             ("OTEL_RESOURCE_ATTRIBUTES", "a"),
         ] {
