@@ -304,8 +304,14 @@ mod tests {
 
     #[test]
     fn a_symbol_for_a_tracepoint_hook_must_be_a_tracepoint() {
-        let own: HookOverride = "write_folio=own_name".parse().unwrap();
-        let overrides = [own, "try_to_unmap=other_name".parse().unwrap()];
+        let to = |hook, symbol: &str| HookOverride {
+            hook,
+            wish: Wish::Symbol(symbol.to_owned()),
+        };
+        let overrides = [
+            to(Hook::WriteFolio, "own_name"),
+            to(Hook::Unmap, "other_name"),
+        ];
         let wanted = wanted(&overrides);
         assert_eq!(wanted.tracepoints, ["own_name"]);
         assert_eq!(wanted.functions, ["other_name"]);
@@ -332,7 +338,7 @@ mod tests {
         assert!(plan.obstacle.is_none());
         assert_eq!(plan.symbol, "own_name");
         // Nor does the reason why stock kernels lack the usual one explain a name of the user's.
-        let freeze: HookOverride = "page_ref_freeze=own_name".parse().unwrap();
+        let freeze = to(Hook::RefFreeze, "own_name");
         let plan = plan_one(
             Hook::RefFreeze,
             &nothing(),
