@@ -11,6 +11,7 @@ use std::{
         Arc, Mutex,
         mpsc::{Receiver, Sender, channel},
     },
+    time::Duration,
 };
 
 use axum::{
@@ -177,7 +178,12 @@ impl Collector {
 
     /// Waits for the next push.
     pub(crate) fn next(&self) -> Push {
-        self.pushes.recv_timeout(LIMIT).unwrap()
+        self.try_next(LIMIT).unwrap()
+    }
+
+    /// Waits for the next push for this time.
+    pub(crate) fn try_next(&self, limit: Duration) -> Option<Push> {
+        self.pushes.recv_timeout(limit).ok()
     }
 }
 

@@ -1,8 +1,14 @@
 //! The metrics that a collector receives.
 
 use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
     process::Stdio,
-    thread::sleep,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, sleep},
     time::{Duration, Instant},
 };
 
@@ -244,6 +250,57 @@ fn a_silent_collector_does_not_hold_up_the_end() {
     let exporter = Exporter::start(&["--otlp", &url, "--otlp-interval", ONCE]);
     collector.next();
     assert_eq!(end(exporter), Some(0));
+}
+
+/// Forwards connections to an address. The first one goes silent, without being closed, once
+/// `silent` is set: as a router does that has forgotten it.
+fn relay(to: SocketAddr, silent: &Arc<AtomicBool>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let silent = Arc::clone(silent);
+    thread::spawn(move || {
+        let mut first = true;
+        for stream in listener.incoming() {
+            let (here, there) = (stream.unwrap(), TcpStream::connect(to).unwrap());
+            for (from, to) in [(&here, &there), (&there, &here)] {
+                let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                let silent = Arc::clone(&silent);
+                thread::spawn(move || {
+                    let mut bytes = [0; 4096];
+                    while let Ok(n @ 1..) = from.read(&mut bytes) {
+                        if !(first && silent.load(Ordering::SeqCst)) {
+                            let _ = to.write_all(&bytes[..n]);
+                        }
+                    }
+                });
+            }
+            first = false;
+        }
+    });
+    address
+}
+
+#[test]
+fn a_forgotten_connection_is_replaced() {
+    for protocol in ["http/protobuf", "grpc"] {
+        let collector = Collector::start(&[]);
+        let silent = Arc::new(AtomicBool::new(false));
+        let url = format!("http://{}", relay(collector.address, &silent));
+        let flags = ["--otlp", &url, "--otlp-protocol", protocol];
+        let _exporter = Exporter::start_in(
+            &[
+                &flags[..],
+                &["--otlp-interval", "100ms", "--interval", "10ms"],
+            ]
+            .concat(),
+            &[("OTEL_EXPORTER_OTLP_TIMEOUT", "2000")],
+        );
+        collector.next();
+        silent.store(true, Ordering::SeqCst);
+        // Those that were under way.
+        while collector.try_next(Duration::from_secs(1)).is_some() {}
+        collector.next();
+    }
 }
 
 /// Every family of the page is pushed, and histograms have the buckets of the native histograms

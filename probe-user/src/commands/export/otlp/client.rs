@@ -34,6 +34,10 @@ use super::settings::{Protocol, Settings};
 const MAX_RESPONSE: usize = 64 << 10;
 /// The time to connect; an attempt as a whole has the time that the settings say.
 const CONNECT: Duration = Duration::from_secs(5);
+/// The time after which an HTTP/2 connection on which a call waits is probed, and the time for the
+/// response. A router may forget an idle connection: without a probe, every call on it would wait for
+/// TCP to give up, which takes a quarter of an hour.
+const PROBE: Duration = Duration::from_secs(2);
 /// The method of the collector's metrics service.
 const EXPORT: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
 
@@ -81,6 +85,8 @@ impl Client {
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(1)
             .http2_only(grpc)
+            .http2_keep_alive_interval(PROBE)
+            .http2_keep_alive_timeout(PROBE)
             .build(connector);
         Self {
             http,

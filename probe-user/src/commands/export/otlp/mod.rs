@@ -21,8 +21,11 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout},
 };
 
-use self::client::{Client, Failure};
 pub(super) use self::settings::Settings;
+use self::{
+    client::{Client, Failure},
+    settings::TEMPORALITY,
+};
 use super::reader::{ReaderHandle, Scrape};
 use crate::render::metrics::otlp::{About, request};
 
@@ -42,6 +45,12 @@ pub(super) struct Pusher {
 impl Pusher {
     /// Starts pushing. Warns once when the collector fails, and once when it works again.
     pub(super) fn start(settings: Settings, reader: ReaderHandle) -> Self {
+        if settings.wants_delta {
+            tracing::warn!(
+                "{TEMPORALITY} has no effect: all counts are cumulative; the collector's processor \
+                 cumulativetodelta converts them"
+            );
+        }
         let (end, ended) = oneshot::channel();
         let task = tokio::spawn(run(settings, reader, ended));
         Self { end, task }

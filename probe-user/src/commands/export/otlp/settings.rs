@@ -24,6 +24,9 @@ const INTERVAL: Duration = Duration::from_secs(60);
 /// The default time limit of an attempt.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The variable that chooses between cumulative counts and differences.
+pub(super) const TEMPORALITY: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+
 /// The protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::commands::export) enum Protocol {
@@ -47,6 +50,8 @@ pub(in crate::commands::export) struct Settings {
     /// The time between two pushes.
     pub(super) interval: Duration,
     pub(super) histograms: Histograms,
+    /// Whether a variable asks for differences, which pinscope does not send.
+    pub(super) wants_delta: bool,
     /// The attributes of the resource.
     pub(super) resource: Vec<(String, String)>,
     pub(super) tls: ClientConfig,
@@ -128,6 +133,8 @@ impl Settings {
                  explicit_bucket_histogram"
             ),
         };
+        let wants_delta =
+            variable(TEMPORALITY).is_some_and(|v| !v.eq_ignore_ascii_case("cumulative"));
         let given = variable("OTEL_RESOURCE_ATTRIBUTES");
         let service = variable("OTEL_SERVICE_NAME");
         let resource = resource::attributes(options.listen, given.as_deref(), service.as_deref())
@@ -147,6 +154,7 @@ impl Settings {
             timeout,
             interval,
             histograms,
+            wants_delta,
             resource,
             tls,
         }))
