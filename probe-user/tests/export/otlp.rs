@@ -200,8 +200,8 @@ fn a_failed_push_is_retried_if_that_may_help() {
             "--otlp-protocol",
             protocol,
             "--otlp-interval",
-            // Longer than the pause before a retry.
-            "4s",
+            // A retry comes long before the next push; without one, the next push must come.
+            if retried { "60s" } else { "2s" },
         ]);
         let (first, second) = (collector.next(), collector.next());
         assert_eq!(first.request == second.request, retried, "{protocol}");
