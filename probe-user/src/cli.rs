@@ -10,6 +10,8 @@ use clap::{
 
 mod choices;
 
+#[cfg(feature = "otlp")]
+pub use choices::OtlpProtocol;
 pub use choices::{Color, Format, LogFormat, OnUnsupported, ReportFormat, TextOrJson};
 
 use crate::kernel::plan::{AttachMode, HookOverride};
@@ -303,16 +305,22 @@ pub struct Export {
     #[arg(long, value_name = "RECORDING")]
     pub replay: Option<PathBuf>,
 
-    /// Also push the metrics to an OpenTelemetry collector: the address of its OTLP/HTTP metrics
-    /// endpoint, such as http://127.0.0.1:4318/v1/metrics.
+    /// Also push the metrics to an OpenTelemetry collector, such as http://127.0.0.1:4318. The path
+    /// is /v1/metrics if the URL has none. Default: OTEL_EXPORTER_OTLP_ENDPOINT. The other OTEL_*
+    /// variables of an OTLP exporter apply too; headers can be set only by them.
     #[cfg(feature = "otlp")]
-    #[arg(long, value_name = "URL", value_parser = http_url)]
+    #[arg(long, value_name = "URL")]
     pub otlp: Option<String>,
 
-    /// Interval between pushes.
+    /// Protocol of the pushes. Default: OTEL_EXPORTER_OTLP_PROTOCOL, or http/protobuf.
     #[cfg(feature = "otlp")]
-    #[arg(long, value_name = "TIME", default_value = "60s")]
-    pub otlp_interval: Time,
+    #[arg(long, value_enum, value_name = "PROTOCOL")]
+    pub otlp_protocol: Option<OtlpProtocol>,
+
+    /// Interval between pushes. Default: OTEL_METRIC_EXPORT_INTERVAL, or 60s.
+    #[cfg(feature = "otlp")]
+    #[arg(long, value_name = "TIME")]
+    pub otlp_interval: Option<Time>,
 
     /// How to attach the probes.
     #[command(flatten)]
@@ -342,15 +350,6 @@ fn environment(arg: Arg) -> Arg {
 #[must_use]
 pub fn may_be_in_file(arg: &Arg) -> bool {
     arg.get_env().is_some() && arg.get_id() != "config"
-}
-
-#[cfg(feature = "otlp")]
-fn http_url(url: &str) -> Result<String, &'static str> {
-    if url.starts_with("http://") {
-        Ok(url.to_owned())
-    } else {
-        Err("only http:// is supported: push to a collector on this host, which can do TLS")
-    }
 }
 
 impl Cli {

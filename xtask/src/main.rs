@@ -62,13 +62,13 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
-    // `vm` has paths of the caller to make absolute before it enters the root.
-    if !matches!(cli.command, Task::Vm(_)) {
+    // `vm` and `test` have paths of the caller to make absolute before they enter the root.
+    if !matches!(cli.command, Task::Vm(_) | Task::Test(_)) {
         paths::enter_root()?;
     }
     match cli.command {
         Task::Demo(args) => demo::run(&args),
-        Task::Test(args) => test::run(&args),
+        Task::Test(args) => test::run(args),
         Task::Vm(args) => vm::run(args),
         Task::Bench(args) => bench::run(&args),
         Task::Build => build::run(),

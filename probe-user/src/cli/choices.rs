@@ -67,3 +67,14 @@ pub enum OnUnsupported {
     /// Serve pinscope_supported 0 and the state of the hooks; /readyz says why.
     Serve,
 }
+
+/// The protocols by which metrics are pushed.
+#[cfg(feature = "otlp")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OtlpProtocol {
+    /// protobuf over HTTP/1.1; collectors listen on port 4318.
+    #[value(name = "http/protobuf")]
+    HttpProtobuf,
+    /// gRPC; collectors listen on port 4317.
+    Grpc,
+}

@@ -6,11 +6,20 @@
 //! 40 MiB, or keep their lookups private, or may not be linked statically into a program under
 //! this licence.) Every offset in the file is checked: a damaged file yields an error or a name
 //! that isn't found, never a panic.
+//!
+//! A kind of type that this version does not know is skipped if the file says how long it is, which
+//! newer kernels do in a section of their BTF (`struct btf_layout`). Otherwise nothing after it can
+//! be found: [`Btf::unknown_kind`] says so, and what came before stays usable.
 
 use std::collections::{BTreeMap, HashMap};
 
 const MAGIC: u16 = 0xeb9f;
+/// The header without the layout section, which older kernels lack.
 const HEADER: usize = 24;
+/// The header with it.
+const LONG_HEADER: u32 = 32;
+/// `struct btf_layout`.
+const LAYOUT: usize = 4;
 /// `struct btf_type`.
 const TYPE: usize = 12;
 const KIND_INT: u32 = 1;
@@ -43,6 +52,8 @@ pub struct Btf<'a> {
     types: Vec<u32>,
     /// The ids of the types of each wanted name.
     named: HashMap<String, Vec<u32>>,
+    /// The kind at which the parse ended, if it did not know its length.
+    unknown_kind: Option<u32>,
 }
 
 struct Type {
@@ -74,17 +85,35 @@ impl<'a> Btf<'a> {
         if end > bytes.len() || strings_end > bytes.len() {
             return Err("it is cut off".into());
         }
+        let layout = match (header as u32 >= LONG_HEADER, word(24), word(28)) {
+            (true, Ok(offset), Ok(length)) => {
+                let from = header.saturating_add(offset as usize);
+                bytes.get(from..from.saturating_add(length as usize))
+            }
+            _ => None,
+        };
         let mut btf = Btf {
             bytes,
             strings,
             types: Vec::new(),
             named: HashMap::new(),
+            unknown_kind: None,
         };
         let wanted: HashMap<&[u8], &str> = wanted.iter().map(|w| (w.as_bytes(), *w)).collect();
         let mut at = types;
         while at < end {
             let id = btf.types.len() as u32 + 1;
             let t = btf.at(at).ok_or_else(|| format!("type {id} is damaged"))?;
+            let tail = match tail(t.kind, t.vlen) {
+                Some(bytes) => bytes,
+                None => match layout.and_then(|layout| tail_by(layout, t.kind, t.vlen)) {
+                    Some(bytes) => bytes,
+                    None => {
+                        btf.unknown_kind = Some(t.kind);
+                        break;
+                    }
+                },
+            };
             btf.types
                 .push(u32::try_from(at).map_err(|_| "it is too large")?);
             let kinds = [KIND_STRUCT, KIND_UNION, KIND_ENUM, KIND_TYPEDEF, KIND_FUNC];
@@ -93,9 +122,15 @@ impl<'a> Btf<'a> {
             {
                 btf.named.entry((*name).to_owned()).or_default().push(id);
             }
-            at = t.rest.saturating_add(tail(t.kind, t.vlen));
+            at = t.rest.saturating_add(tail);
         }
         Ok(btf)
+    }
+
+    /// Returns the kind that this version does not know and could not skip, if there is one: types
+    /// after it were not found.
+    pub fn unknown_kind(&self) -> Option<u32> {
+        self.unknown_kind
     }
 
     /// Returns the offset in bits of a field of a struct or union, including fields of anonymous
@@ -150,10 +185,12 @@ impl<'a> Btf<'a> {
 
     fn at(&self, at: usize) -> Option<Type> {
         let info = read_u32(self.bytes, at + 4)?;
-        let kind = info >> 24 & 0x1f;
-        (kind != 0 && kind <= KIND_MAX).then_some(Type {
+        // Older kernels have five bits for the kind and 16 for the number of members, and leave the
+        // other bits at 0.
+        let kind = info >> 24 & 0x7f;
+        (kind != 0).then_some(Type {
             kind,
-            vlen: (info & 0xffff) as usize,
+            vlen: (info & 0xff_ffff) as usize,
             kind_flag: info >> 31 != 0,
             size_or_type: read_u32(self.bytes, at + 8)?,
             rest: at + TYPE,
@@ -252,15 +289,25 @@ pub fn tracepoint_type(tracepoint: &str) -> String {
     format!("btf_trace_{tracepoint}")
 }
 
-/// Returns the number of bytes that follow a `struct btf_type`.
-fn tail(kind: u32, vlen: usize) -> usize {
+/// Returns the number of bytes that follow a `struct btf_type`; `None` for an unknown kind.
+fn tail(kind: u32, vlen: usize) -> Option<usize> {
     match kind {
-        KIND_INT | KIND_VAR | KIND_DECL_TAG => 4,
-        KIND_ARRAY => 12,
-        KIND_STRUCT | KIND_UNION | KIND_DATASEC | KIND_ENUM64 => vlen * 12,
-        KIND_ENUM | KIND_FUNC_PROTO => vlen * 8,
-        _ => 0,
+        KIND_INT | KIND_VAR | KIND_DECL_TAG => Some(4),
+        KIND_ARRAY => Some(12),
+        KIND_STRUCT | KIND_UNION | KIND_DATASEC | KIND_ENUM64 => Some(vlen * 12),
+        KIND_ENUM | KIND_FUNC_PROTO => Some(vlen * 8),
+        0..=KIND_MAX => Some(0),
+        _ => None,
     }
+}
+
+/// Returns the same by the layout section, which has for each kind the bytes after the type and
+/// those of each member.
+fn tail_by(layout: &[u8], kind: u32, vlen: usize) -> Option<usize> {
+    let entry = layout.chunks_exact(LAYOUT).nth(kind as usize)?;
+    let (once, each) = (usize::from(entry[0]), usize::from(entry[1]));
+    // All parts of a type are words. A longer jump would lead to a wrong type.
+    (once.is_multiple_of(4) && each.is_multiple_of(4)).then_some(once + vlen * each)
 }
 
 fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
@@ -289,6 +336,11 @@ mod tests {
 
     /// struct s { int a; struct { int b; }; int c:3, d:1; }; enum e { X = 7 };
     fn sample() -> Vec<u8> {
+        sample_with(&[], &[])
+    }
+
+    /// The same, with `between` as type 4 before the enum, and with a layout section.
+    fn sample_with(between: &[u32], layout: &[[u8; 4]]) -> Vec<u8> {
         let strings = b"\0s\0a\0b\0c\0d\0e\0X\0";
         let of = |s: &str| {
             strings
@@ -317,19 +369,53 @@ mod tests {
                     1 << 24 | 67,
                 ])
                 .collect(),
+            between.to_vec(),
             vec![of("e"), kind(KIND_ENUM, 1), 4, of("X"), 7],
         ]
         .concat();
         let length = types.len() as u32 * 4;
+        let after = length + strings.len() as u32;
+        let mut header = vec![24, 0, length, length, strings.len() as u32];
+        if !layout.is_empty() {
+            header[0] = LONG_HEADER;
+            header.extend([after, layout.len() as u32 * 4]);
+        }
         let mut bytes = vec![0x9f, 0xeb, 1, 0];
-        for word in [24, 0, length, length, strings.len() as u32]
-            .iter()
-            .chain(&types)
-        {
+        for word in header.iter().chain(&types) {
             bytes.extend(word.to_le_bytes());
         }
         bytes.extend(strings);
+        bytes.extend(layout.concat());
         bytes
+    }
+
+    /// A type of kind 20 that is followed by one word, and by two for each of its two members.
+    const NEW_KIND: [u32; 8] = [0, 20 << 24 | 2, 0, 1, 2, 3, 4, 5];
+
+    #[test]
+    fn an_unknown_kind_is_skipped_where_the_file_has_its_length() {
+        let mut layout = vec![[0; 4]; 20];
+        layout.push([4, 8, 0, 0]);
+        let bytes = sample_with(&NEW_KIND, &layout);
+        let btf = Btf::parse(&bytes, &WANTED).unwrap();
+        assert_eq!(btf.unknown_kind(), None);
+        assert_eq!(btf.field("s", "d"), Some(67));
+        assert_eq!(btf.enum_value("e", "X"), Some(7));
+    }
+
+    #[test]
+    fn an_unknown_kind_ends_the_parse_where_nothing_has_its_length() {
+        // No layout, one without this kind, and one that cannot be right.
+        let mut wrong = vec![[0; 4]; 20];
+        wrong.push([3, 8, 0, 0]);
+        for layout in [vec![], vec![[0; 4]; 20], wrong] {
+            let bytes = sample_with(&NEW_KIND, &layout);
+            let btf = Btf::parse(&bytes, &WANTED).unwrap();
+            assert_eq!(btf.unknown_kind(), Some(20));
+            // What came before is known.
+            assert_eq!(btf.field("s", "d"), Some(67));
+            assert_eq!(btf.enum_value("e", "X"), None);
+        }
     }
 
     const WANTED: [&str; 2] = ["s", "e"];

@@ -6,7 +6,7 @@ use std::{fs, path::Path, time::Duration};
 use super::{
     attach::AttachError,
     host,
-    layout::{ResolvedLayout, VMLINUX_BTF, running_kernel},
+    layout::{ResolvedLayout, VMLINUX_BTF, Wanted, running_kernel},
     privileges,
     symbols::KALLSYMS,
 };
@@ -119,7 +119,9 @@ pub fn conditions() -> Vec<Check> {
 }
 
 fn btf() -> Check {
-    match running_kernel().and_then(|b| ResolvedLayout::resolve(VMLINUX_BTF, &b, &[])) {
+    match running_kernel()
+        .and_then(|b| ResolvedLayout::resolve(VMLINUX_BTF, &b, &Wanted::default()))
+    {
         Ok(layout) => {
             let lacking: Vec<&str> = layout
                 .missing
@@ -143,7 +145,7 @@ fn btf() -> Check {
             name: "BTF".into(),
             ok: false,
             detail: error.to_string(),
-            remedy: Some("run a kernel with CONFIG_DEBUG_INFO_BTF=y".into()),
+            remedy: Some(error.remedy().into()),
         },
     }
 }

@@ -39,6 +39,40 @@ pub enum LayoutError {
         /// The cause.
         reason: String,
     },
+    /// The file has types of a kind that this version can't skip, and types that are needed were
+    /// not found before them.
+    #[error("the BTF in {path} uses kind {kind}, which this version of pinscope does not know")]
+    UnknownKind {
+        /// The file.
+        path: String,
+        /// The number of the kind.
+        kind: u32,
+    },
+}
+
+impl LayoutError {
+    /// Returns what the user can do.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            LayoutError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                "run a kernel with CONFIG_DEBUG_INFO_BTF=y"
+            }
+            LayoutError::Read { .. } => "make the file readable to pinscope: see the error",
+            LayoutError::Parse { .. } => "report this kernel to pinscope's developers",
+            LayoutError::UnknownKind { .. } => {
+                "update pinscope: a version that is newer than this kernel knows the kind"
+            }
+        }
+    }
+}
+
+/// Names that are looked up in addition to those of the hooks.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted<'a> {
+    /// Names of functions.
+    pub functions: Vec<&'a str>,
+    /// Names of tracepoints.
+    pub tracepoints: Vec<&'a str>,
 }
 
 /// The layout of a kernel, and what it lacks.
@@ -49,8 +83,10 @@ pub struct ResolvedLayout {
     /// Each `type.field` that the kernel lacks, with the hook that can't work without it; `None`
     /// if only an answer is weaker without it.
     pub missing: Vec<(String, Option<Hook>)>,
-    /// Those of the wanted functions and tracepoints that the kernel has.
+    /// The wanted functions that BTF has.
     pub present: BTreeSet<String>,
+    /// The wanted tracepoints that the kernel has.
+    pub tracepoints: BTreeSet<String>,
     /// The BTF ids of those functions.
     pub functions: BTreeMap<String, u32>,
 }
@@ -64,19 +100,18 @@ impl ResolvedLayout {
             .map(|(name, _)| name.as_str())
     }
 
-    /// Resolves the layout from a kernel's raw BTF, which was read from `path`. `functions` are
-    /// wanted in addition to those of the hooks.
+    /// Resolves the layout from a kernel's raw BTF, which was read from `path`.
     ///
     /// # Errors
-    /// When the BTF can't be parsed.
+    /// When the BTF can't be parsed, or not as far as the types that are needed.
     pub fn resolve(
         path: &str,
         bytes: &[u8],
-        functions: &[&str],
+        wanted: &Wanted<'_>,
     ) -> Result<ResolvedLayout, LayoutError> {
         let hooks = Hook::ALL.map(Hook::entry);
-        let mut functions = functions.to_vec();
-        let mut tracepoints = Vec::new();
+        let mut functions = wanted.functions.clone();
+        let mut tracepoints = wanted.tracepoints.clone();
         for entry in hooks {
             match entry.target {
                 Target::Function { .. } => functions.extend(entry.symbols),
@@ -100,21 +135,36 @@ impl ResolvedLayout {
             .filter_map(|name| Some(((*name).to_owned(), btf.function(name)?)))
             .collect();
         tracepoints.retain(|name| btf.has_tracepoint(name));
-        let present = tracepoints
-            .into_iter()
-            .map(str::to_owned)
-            .chain(functions.keys().cloned())
-            .collect();
         let layout = Resolver {
             btf: &btf,
             missing: Vec::new(),
         }
         .resolve();
-        Ok(ResolvedLayout {
-            present,
+        let layout = ResolvedLayout {
+            present: functions.keys().cloned().collect(),
+            tracepoints: tracepoints.into_iter().map(str::to_owned).collect(),
             functions,
             ..layout
-        })
+        };
+        match btf.unknown_kind() {
+            Some(kind) if !layout.is_complete() => Err(LayoutError::UnknownKind {
+                path: path.to_owned(),
+                kind,
+            }),
+            _ => Ok(layout),
+        }
+    }
+
+    /// Whether everything was found that every supported kernel has in BTF. (What it lacks of
+    /// functions, kallsyms may have.)
+    fn is_complete(&self) -> bool {
+        let tracepoints = Hook::ALL.map(Hook::entry).into_iter().filter(|entry| {
+            matches!(entry.target, Target::Tracepoint { .. }) && entry.usually_absent.is_none()
+        });
+        self.missing.iter().all(|(_, hook)| hook.is_none())
+            && tracepoints
+                .into_iter()
+                .all(|e| e.symbols.iter().any(|s| self.tracepoints.contains(*s)))
     }
 }
 
@@ -166,6 +216,7 @@ impl Resolver<'_> {
             kernel: k,
             missing: self.missing,
             present: BTreeSet::new(),
+            tracepoints: BTreeSet::new(),
             functions: BTreeMap::new(),
         }
     }
@@ -336,10 +387,29 @@ mod tests {
 
     #[test]
     fn what_is_not_btf_is_refused() {
-        let err = ResolvedLayout::resolve("here", b"not BTF at all", &[])
-            .unwrap_err()
-            .to_string();
-        assert!(err.contains("cannot parse the BTF in here"), "{err}");
+        let err =
+            ResolvedLayout::resolve("here", b"not BTF at all", &Wanted::default()).unwrap_err();
+        let said = err.to_string();
+        assert!(said.contains("cannot parse the BTF in here"), "{said}");
+        assert!(err.remedy().starts_with("report"), "{}", err.remedy());
+    }
+
+    /// BTF that begins with a type of an unknown kind, so that nothing is found.
+    #[test]
+    fn an_unknown_kind_has_its_own_remedy() {
+        let mut bytes = vec![0x9f, 0xeb, 1, 0];
+        for word in [24, 0, 12, 12, 1, 0, 21 << 24, 0u32] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.push(0);
+        let err = ResolvedLayout::resolve("here", &bytes, &Wanted::default()).unwrap_err();
+        let said = err.to_string();
+        assert!(said.contains("kind 21"), "{said}");
+        assert!(
+            err.remedy().starts_with("update pinscope"),
+            "{}",
+            err.remedy()
+        );
     }
 
     /// The machine that runs the tests may have any kernel, whose layout must be plausible.
@@ -348,7 +418,9 @@ mod tests {
         if fs::metadata(VMLINUX_BTF).is_err() {
             return;
         }
-        let layout = ResolvedLayout::resolve(VMLINUX_BTF, &running_kernel().unwrap(), &[]).unwrap();
+        let layout =
+            ResolvedLayout::resolve(VMLINUX_BTF, &running_kernel().unwrap(), &Wanted::default())
+                .unwrap();
         let k = layout.kernel;
         assert_eq!(layout.lacks(Hook::Unmap), None);
         assert_eq!(k.page_size_of, 64);

@@ -4,7 +4,11 @@ use std::{collections::BTreeSet, io, str::FromStr};
 
 use probe_ebpf::{Hook, hooks::Target};
 
-use super::{host, layout::ResolvedLayout, privileges, symbols};
+use super::{
+    host,
+    layout::{ResolvedLayout, Wanted},
+    privileges, symbols,
+};
 use crate::snapshot::HookState;
 
 /// How to attach to functions.
@@ -100,6 +104,18 @@ impl FromStr for HookOverride {
     }
 }
 
+/// Returns the symbols that the user names, by what they must be.
+pub fn wanted(overrides: &[HookOverride]) -> Wanted<'_> {
+    let mut wanted = Wanted::default();
+    for (hook, symbol) in overrides.iter().filter_map(|o| Some((o.hook, o.symbol()?))) {
+        match hook.entry().target {
+            Target::Function { .. } => wanted.functions.push(symbol),
+            Target::Tracepoint { .. } => wanted.tracepoints.push(symbol),
+        }
+    }
+    wanted
+}
+
 /// What to do about one hook on this kernel.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -127,24 +143,24 @@ pub fn plan(
         matches!(entry.target, Target::Function { .. })
             && !entry.symbols.iter().any(|n| layout.present.contains(*n))
     };
-    let mut wanted: BTreeSet<&str> = Hook::ALL
+    let mut wanted_too: BTreeSet<&str> = Hook::ALL
         .into_iter()
         .filter(lacking)
         .flat_map(|hook| hook.entry().symbols.iter().copied())
         .collect();
-    wanted.extend(
-        overrides
-            .iter()
-            .filter_map(HookOverride::symbol)
+    wanted_too.extend(
+        wanted(overrides)
+            .functions
+            .into_iter()
             .filter(|symbol| !layout.present.contains(*symbol)),
     );
-    let mut present = layout.present.clone();
-    if !wanted.is_empty() {
-        present.extend(symbols::present(&wanted)?);
+    let mut functions = layout.present.clone();
+    if !wanted_too.is_empty() {
+        functions.extend(symbols::present(&wanted_too)?);
     }
     Ok(Hook::in_attach_order()
         .into_iter()
-        .map(|hook| plan_one(hook, layout, mode, overrides, &present))
+        .map(|hook| plan_one(hook, layout, mode, overrides, &functions))
         .collect())
 }
 
@@ -153,9 +169,13 @@ fn plan_one(
     layout: &ResolvedLayout,
     mode: AttachMode,
     overrides: &[HookOverride],
-    present: &BTreeSet<String>,
+    functions: &BTreeSet<String>,
 ) -> Plan {
     let entry = hook.entry();
+    let (what, present) = match entry.target {
+        Target::Function { .. } => ("function", functions),
+        Target::Tracepoint { .. } => ("tracepoint", &layout.tracepoints),
+    };
     let newest = entry.symbols[0].to_owned();
     // The last wish for a hook counts, as with other flags.
     let wish = overrides
@@ -175,20 +195,20 @@ fn plan_one(
             obstacle: Some((HookState::Disabled, why.to_owned())),
         };
     }
-    let names: Vec<&str> = match wish {
-        Some(Wish::Symbol(symbol)) => vec![symbol],
-        _ => entry.symbols.to_vec(),
+    let named = match wish {
+        Some(Wish::Symbol(symbol)) => Some(symbol.as_str()),
+        _ => None,
     };
+    let names = named.map_or_else(|| entry.symbols.to_vec(), |symbol| vec![symbol]);
     let found = names.iter().find(|name| present.contains(**name));
     let unsupported = match (found, layout.lacks(hook)) {
-        (None, _) => Some(match (entry.usually_absent, entry.target) {
-            (Some(why), _) => why.to_owned(),
-            (None, Target::Function { .. }) => {
-                format!("this kernel has no function {}", names.join(" or "))
-            }
-            (None, Target::Tracepoint { .. }) => {
-                format!("this kernel has no tracepoint {}", names.join(" or "))
-            }
+        (None, _) => Some(match (named, entry.usually_absent) {
+            (None, Some(why)) => why.to_owned(),
+            (None, None) => format!("this kernel has no {what} {}", names.join(" or ")),
+            (Some(symbol), _) => format!(
+                "this kernel has no {what} {symbol}, and {} attaches to a {what}",
+                hook.name()
+            ),
         }),
         (Some(_), Some(field)) => Some(format!("this kernel's BTF has no {field}")),
         (Some(_), None) => None,
@@ -211,6 +231,7 @@ mod tests {
             missing: Vec::new(),
             functions: std::collections::BTreeMap::new(),
             present: BTreeSet::new(),
+            tracepoints: BTreeSet::new(),
         }
     }
 
@@ -289,6 +310,54 @@ mod tests {
         let (state, reason) = plan.obstacle.unwrap();
         assert_eq!(state, HookState::Unsupported);
         assert!(reason.contains("CONFIG_DEBUG_PAGE_REF"), "{reason}");
+    }
+
+    #[test]
+    fn a_symbol_for_a_tracepoint_hook_must_be_a_tracepoint() {
+        let to = |hook, symbol: &str| HookOverride {
+            hook,
+            wish: Wish::Symbol(symbol.to_owned()),
+        };
+        let overrides = [
+            to(Hook::WriteFolio, "own_name"),
+            to(Hook::Unmap, "other_name"),
+        ];
+        let wanted = wanted(&overrides);
+        assert_eq!(wanted.tracepoints, ["own_name"]);
+        assert_eq!(wanted.functions, ["other_name"]);
+        // A function of that name does not help.
+        let functions = BTreeSet::from(["own_name".to_owned()]);
+        let plan_with = |layout: &ResolvedLayout| {
+            plan_one(
+                Hook::WriteFolio,
+                layout,
+                AttachMode::Auto,
+                &overrides,
+                &functions,
+            )
+        };
+        let (state, reason) = plan_with(&nothing()).obstacle.unwrap();
+        assert_eq!(state, HookState::Unsupported);
+        assert_eq!(
+            reason,
+            "this kernel has no tracepoint own_name, and write_folio attaches to a tracepoint"
+        );
+        let mut layout = nothing();
+        layout.tracepoints.insert("own_name".to_owned());
+        let plan = plan_with(&layout);
+        assert!(plan.obstacle.is_none());
+        assert_eq!(plan.symbol, "own_name");
+        // Nor does the reason why stock kernels lack the usual one explain a name of the user's.
+        let freeze = to(Hook::RefFreeze, "own_name");
+        let plan = plan_one(
+            Hook::RefFreeze,
+            &nothing(),
+            AttachMode::Auto,
+            &[freeze],
+            &functions,
+        );
+        let reason = plan.obstacle.unwrap().1;
+        assert!(reason.contains("no tracepoint own_name"), "{reason}");
     }
 
     #[test]

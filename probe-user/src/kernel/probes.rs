@@ -25,7 +25,7 @@ use super::{
     layout::{LayoutError, ResolvedLayout, VMLINUX_BTF, running_kernel},
     maps::{Histograms, MapsMut, ReadError},
     names::Names,
-    plan::{AttachMode, HookOverride, plan},
+    plan::{AttachMode, HookOverride, plan, wanted},
     privileges,
     programs::Programs,
     symbols,
@@ -78,15 +78,12 @@ impl Probes {
     pub fn attach(options: &ProbeOptions) -> Result<Probes, AttachError> {
         check_privileges()?;
         let mode = options.attach.resolve();
-        let wanted: Vec<&str> = options
-            .hooks
-            .iter()
-            .filter_map(HookOverride::symbol)
-            .collect();
+        let wanted = wanted(&options.hooks);
         let unknown = |e: LayoutError| {
+            let remedy = e.remedy();
             cannot(
                 format!("{e}: the layout of this kernel's structures is unknown"),
-                "run a kernel with CONFIG_DEBUG_INFO_BTF=y",
+                remedy,
             )
         };
         let raw = running_kernel().map_err(unknown)?;

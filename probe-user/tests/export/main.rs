@@ -4,6 +4,8 @@
 // clippy.toml allows these in tests, but doesn't count the helpers beside them as tests.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[cfg(feature = "otlp")]
+mod collector;
 mod config;
 mod formats;
 mod hostile;

@@ -33,7 +33,8 @@ impl Drop for Exporter {
 pub(crate) fn command(flags: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pinscope"));
     command.arg("export").args(flags);
-    for (name, _) in std::env::vars().filter(|(n, _)| n.starts_with("PINSCOPE_")) {
+    let sets = |name: &str| ["PINSCOPE_", "OTEL_"].iter().any(|p| name.starts_with(p));
+    for (name, _) in std::env::vars().filter(|(n, _)| sets(n)) {
         command.env_remove(name);
     }
     command
@@ -63,8 +64,14 @@ impl Exporter {
 
     /// Starts an exporter over the recording, on a free port.
     pub(crate) fn start(flags: &[&str]) -> Self {
+        Self::start_in(flags, &[])
+    }
+
+    /// Starts it with additional variables in its environment.
+    pub(crate) fn start_in(flags: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut child = command(&["--replay", RECORDING, "--listen", "127.0.0.1:0"])
             .args(flags)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

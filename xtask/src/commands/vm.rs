@@ -71,13 +71,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         .iter()
         .map(|f| GuestFile::parse(f))
         .collect::<Result<Vec<_>>>()?;
-    let kernel = if kernels::is_series(&args.kernel) {
-        args.kernel.clone()
-    } else {
-        paths::absolute(&args.kernel)?
-            .to_string_lossy()
-            .into_owned()
-    };
+    let kernel = kernels::absolute(&args.kernel)?;
     let modules = args.modules.as_ref().map(paths::absolute).transpose()?;
     paths::enter_root()?;
     let mut purposes = vec![Purpose::Guests];

@@ -27,6 +27,14 @@ pub(crate) struct Kernel {
     pub(crate) modules: Option<PathBuf>,
 }
 
+/// Makes the path of an image absolute, before the directory changes; a series stays as it is.
+pub(crate) fn absolute(kernel: &str) -> Result<String> {
+    if is_series(kernel) {
+        return Ok(kernel.to_string());
+    }
+    Ok(paths::absolute(kernel)?.to_string_lossy().into_owned())
+}
+
 /// Whether a text is a series: two numbers, such as `5.10`.
 pub(crate) fn is_series(text: &str) -> bool {
     let number = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
@@ -139,7 +147,9 @@ fn cached(series: &str, home: &Path) -> Option<Kernel> {
     })
 }
 
-/// Chooses the newest image of a series, and the packages that contain its files.
+/// Chooses the newest image of a series of which the archive has all files, and the packages that
+/// contain them. (The archive drops packages one by one: of some series it keeps images whose
+/// modules are gone.)
 pub(crate) fn choose(all: &[Package], series: &str) -> Result<Vec<Package>> {
     let abi = |name: &str| -> Option<String> {
         let rest = name.strip_prefix("linux-image-")?;
@@ -148,41 +158,66 @@ pub(crate) fn choose(all: &[Package], series: &str) -> Result<Vec<Package>> {
         // `6.1.0-56`, `6.12.117+deb13`; not `6.1` alone, which is a meta-package.
         version.starts_with('.').then(|| abi.to_string())
     };
-    let newest = all
-        .iter()
-        .filter(|p| abi(&p.name).is_some())
-        .max_by(|a, b| {
-            debian_version::compare(&a.version, &b.version)
-                // Prefer the signed image to the unsigned one.
-                .then_with(|| b.name.len().cmp(&a.name.len()))
-        });
-    let Some(image) = newest else {
-        let mut known: Vec<String> = all.iter().filter_map(|p| series_of(&p.name)).collect();
-        known.sort_by(|a, b| debian_version::compare(a, b));
-        known.dedup();
-        bail!(
-            "Debian's archive carries no cloud kernel of the series {series}; it has {}",
-            if known.is_empty() {
-                "none that could be read".to_string()
-            } else {
-                known.join(", ")
+    let mut images: Vec<&Package> = all.iter().filter(|p| abi(&p.name).is_some()).collect();
+    images.sort_by(|a, b| {
+        debian_version::compare(&b.version, &a.version)
+            // Prefer the signed image to the unsigned one.
+            .then_with(|| a.name.len().cmp(&b.name.len()))
+    });
+    let mut gone = Vec::new();
+    for image in &images {
+        match with_files(all, image) {
+            Ok(wanted) => {
+                if let Some(first) = gone.first() {
+                    progress::warn(&format!(
+                        "the archive has newer images of the series {series} than {}, but {first} is gone",
+                        image.version
+                    ));
+                }
+                return Ok(wanted);
             }
+            Err(package) => gone.push(package),
+        }
+    }
+    if let Some(first) = gone.first() {
+        bail!(
+            "Debian's archive has {} images of the series {series}, but the modules of none ({first} is gone): \
+             choose another series, or name an image of your own with --kernel VMLINUZ --modules DIR",
+            images.len()
         );
-    };
+    }
+    let mut known: Vec<String> = all.iter().filter_map(|p| series_of(&p.name)).collect();
+    known.sort_by(|a, b| debian_version::compare(a, b));
+    known.dedup();
+    bail!(
+        "Debian's archive carries no cloud kernel of the series {series}; it has {}",
+        if known.is_empty() {
+            "none that could be read".to_string()
+        } else {
+            known.join(", ")
+        }
+    );
+}
+
+/// Returns an image and the packages with its files, or the name of one that the archive lacks. In
+/// newer series, packages that the image depends on contain the kernel and the modules.
+fn with_files(all: &[Package], image: &Package) -> Result<Vec<Package>, String> {
     let mut wanted = vec![image.clone()];
-    // In newer series, packages that the image depends on contain the kernel and the modules.
     for needed in &image.depends {
         let file = ["linux-binary-", "linux-modules-"]
             .iter()
             .any(|p| needed.starts_with(p));
-        if file
-            && let Some(package) = all
-                .iter()
-                .filter(|p| p.name == *needed)
-                .max_by(|a, b| debian_version::compare(&a.version, &b.version))
-        {
-            wanted.push(package.clone());
+        if !file {
+            continue;
         }
+        let package = all.iter().filter(|p| p.name == *needed).max_by(|a, b| {
+            // Built with the image, if the archive still has that one.
+            let own = |p: &Package| p.version == image.version;
+            own(a)
+                .cmp(&own(b))
+                .then_with(|| debian_version::compare(&a.version, &b.version))
+        });
+        wanted.push(package.ok_or_else(|| needed.clone())?.clone());
     }
     Ok(wanted)
 }
@@ -341,6 +376,38 @@ mod tests {
                 "linux-binary-7.2.13+deb14-cloud-amd64",
                 "linux-modules-7.2.13+deb14-cloud-amd64"
             ]
+        );
+    }
+
+    #[test]
+    fn the_newest_image_whose_modules_are_there() {
+        let of = |version: &str| -> [Package; 3] {
+            let name = |part: &str| format!("linux-{part}-{version}+deb13-cloud-amd64");
+            let [binary, modules] = [name("binary"), name("modules")];
+            [
+                package(&name("image"), version, &[&binary, &modules]),
+                package(&binary, version, &[]),
+                package(&modules, version, &[]),
+            ]
+        };
+        let [old_image, old_binary, old_modules] = of("7.1.3");
+        let [image, binary, _] = of("7.1.13");
+        let mut all = vec![image, binary, old_image.clone(), old_binary.clone()];
+        let error = choose(&all, "7.1").unwrap_err().to_string();
+        assert!(
+            error.contains("2 images")
+                && error.contains("linux-modules-7.1.13+deb13-cloud-amd64 is gone"),
+            "{error}"
+        );
+        // Modules of two versions: the image's own.
+        let newer = Package {
+            version: "7.1.3-2".to_string(),
+            ..old_modules.clone()
+        };
+        all.extend([old_modules.clone(), newer]);
+        assert_eq!(
+            choose(&all, "7.1").unwrap(),
+            [old_image, old_binary, old_modules]
         );
     }
 

@@ -138,6 +138,8 @@ fn cargo(dir: &str) -> Result<Command> {
             "pinscope",
             "--message-format=json-render-diagnostics",
         ])
+        // What is shipped has every feature, and what is tested in guests is what is shipped.
+        .args(["--features", "otlp"])
         .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static")
         .env("PINSCOPE_EBPF_OBJECT", paths::absolute(ebpf_build::OBJECT)?);
     Ok(command)

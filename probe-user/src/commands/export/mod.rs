@@ -83,6 +83,10 @@ pub(super) fn run(cli: &Cli, args: &Export) -> Result<u8> {
     logging::init(cli, options.log_format);
     if options.check_config {
         eprintln!("pinscope: the configuration is valid:\n{settings}");
+        #[cfg(feature = "otlp")]
+        if let Some(push) = otlp::Settings::new(options)? {
+            eprintln!("pinscope: {push}");
+        }
         return Ok(0);
     }
     let listeners = listeners(options.listen)?;
@@ -125,11 +129,16 @@ pub(super) fn run(cli: &Cli, args: &Export) -> Result<u8> {
     let quiet = cli.quiet;
     let served = runtime.block_on(async move {
         #[cfg(feature = "otlp")]
-        if let Some(to) = options.otlp.clone() {
-            otlp::start(to, options.otlp_interval.0, reader.clone());
-        }
+        let pusher = otlp::Settings::new(options)?
+            .map(|settings| otlp::Pusher::start(settings, reader.clone()));
         let state = Arc::new(State::new(reader, Arc::clone(&web), status));
-        server::serve(listeners, state, web, quiet).await
+        server::serve(listeners, state, web, quiet).await?;
+        // The counts since the last push would be lost otherwise.
+        #[cfg(feature = "otlp")]
+        if let Some(pusher) = pusher {
+            pusher.finish().await;
+        }
+        anyhow::Ok(())
     });
     // A password check, or a file system, may take its time.
     runtime.shutdown_background();
@@ -182,6 +191,8 @@ fn configured(args: &Export) -> Result<(Settings, Web)> {
         Some(path) => web_config::read(path)?,
         None => Web::default(),
     };
+    #[cfg(feature = "otlp")]
+    otlp::Settings::new(&settings.options)?;
     Ok((settings, web))
 }
 

@@ -46,9 +46,6 @@ pub(super) struct Scrape {
     /// The time when counting began.
     #[cfg(feature = "otlp")]
     pub(super) attached: SystemTime,
-    /// The host's name.
-    #[cfg(feature = "otlp")]
-    pub(super) hostname: String,
     encoded: [OnceLock<Result<Bytes, String>>; 3],
     compressed: [OnceLock<Result<Bytes, String>>; 3],
 }
@@ -74,7 +71,14 @@ pub(super) type ScrapeResult = Result<Arc<Scrape>, String>;
 
 /// A handle to the thread. The probes are detached when the last handle is dropped.
 #[derive(Clone)]
-pub(super) struct ReaderHandle(SyncSender<oneshot::Sender<ScrapeResult>>);
+pub(super) struct ReaderHandle(SyncSender<Request>);
+
+/// A request for a scrape.
+struct Request {
+    /// Whether the scrape must be newer than the request.
+    fresh: bool,
+    answer: oneshot::Sender<ScrapeResult>,
+}
 
 impl ReaderHandle {
     /// Starts the thread.
@@ -108,9 +112,19 @@ impl ReaderHandle {
 
     /// Returns the newest scrape.
     pub(super) async fn scrape(&self) -> ScrapeResult {
+        self.ask(false).await
+    }
+
+    /// Returns a scrape made now, whatever the interval.
+    #[cfg(feature = "otlp")]
+    pub(super) async fn fresh(&self) -> ScrapeResult {
+        self.ask(true).await
+    }
+
+    async fn ask(&self, fresh: bool) -> ScrapeResult {
         let (answer, answered) = oneshot::channel();
         self.0
-            .try_send(answer)
+            .try_send(Request { fresh, answer })
             .map_err(|_| "too many scrapes are waiting for the reading thread".to_owned())?;
         answered
             .await
@@ -229,16 +243,19 @@ struct Reader {
 }
 
 impl Reader {
-    fn serve(mut self, asked: &Receiver<oneshot::Sender<ScrapeResult>>) {
+    fn serve(mut self, asked: &Receiver<Request>) {
         let mut ticked = Instant::now();
         // Health checks read the outcome, and never the kernel.
         let _ = self.checked();
         loop {
             let left = TICK.saturating_sub(ticked.elapsed());
             match asked.recv_timeout(left) {
-                Ok(answer) => {
+                Ok(request) => {
+                    if request.fresh {
+                        self.last = None;
+                    }
                     // Fails if the caller is gone.
-                    let _ = answer.send(self.checked());
+                    let _ = request.answer.send(self.checked());
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -315,8 +332,6 @@ impl Reader {
             at: SystemTime::now(),
             #[cfg(feature = "otlp")]
             attached: self.attached,
-            #[cfg(feature = "otlp")]
-            hostname: crate::kernel::host::host().hostname,
             encoded: Default::default(),
             compressed: Default::default(),
         });

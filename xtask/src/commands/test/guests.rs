@@ -17,17 +17,17 @@ use crate::host::{paths, progress};
 /// A guest that runs the guest tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Guest<'a> {
-    /// The kernel's series.
-    pub(crate) series: &'a str,
+    /// The kernel's series, or the path of its image.
+    pub(crate) kernel: &'a str,
     cpus: u32,
     nodes: u32,
     /// A part of the names of the tests to run; empty for all.
     only: &'a str,
 }
 
-const fn guest(series: &str, cpus: u32, nodes: u32) -> Guest<'_> {
+const fn guest(kernel: &str, cpus: u32, nodes: u32) -> Guest<'_> {
     Guest {
-        series,
+        kernel,
         cpus,
         nodes,
         only: "",
@@ -35,9 +35,9 @@ const fn guest(series: &str, cpus: u32, nodes: u32) -> Guest<'_> {
 }
 
 /// A guest for the tests that count: the number of processors matters to them alone.
-const fn counting(series: &str, cpus: u32, nodes: u32) -> Guest<'_> {
+const fn counting(kernel: &str, cpus: u32, nodes: u32) -> Guest<'_> {
     Guest {
-        series,
+        kernel,
         cpus,
         nodes,
         only: "count",
@@ -62,16 +62,16 @@ pub(crate) const TOOLS: [Tool; 2] = [Tool::Tmux, Tool::Prometheus];
 /// The time limit for one guest.
 const GUEST_LIMIT: Duration = Duration::from_secs(2400);
 
-/// Returns the guests to run for these series: those of the table, or the usual guest for a series
-/// that the table lacks. No series means all guests.
-pub(crate) fn chosen(series: &[String]) -> Vec<Guest<'_>> {
-    if series.is_empty() {
+/// Returns the guests to run for these kernels: those of the table, or the usual guest for a kernel
+/// that the table lacks. No kernel means all guests.
+pub(crate) fn chosen(kernels: &[String]) -> Vec<Guest<'_>> {
+    if kernels.is_empty() {
         return GUESTS.to_vec();
     }
     let mut chosen = Vec::new();
-    for wanted in series {
+    for wanted in kernels {
         let before = chosen.len();
-        chosen.extend(GUESTS.iter().filter(|g| g.series == wanted));
+        chosen.extend(GUESTS.iter().filter(|g| g.kernel == wanted));
         if chosen.len() == before {
             chosen.push(guest(wanted, 2, 2));
         }
@@ -83,7 +83,8 @@ impl Guest<'_> {
     /// The name of the guest's step.
     pub(crate) fn name(&self) -> String {
         let plural = if self.cpus == 1 { "" } else { "s" };
-        format!("guest {}, {} CPU{plural}", self.series, self.cpus)
+        let name = Path::new(self.kernel).file_name().unwrap_or_default();
+        format!("guest {}, {} CPU{plural}", name.display(), self.cpus)
     }
 
     /// Prepares the guest with its kernel and programs.
@@ -226,6 +227,8 @@ mod tests {
         assert_eq!(chosen(&[]).len(), GUESTS.len());
         assert_eq!(chosen(&["6.12".to_string()]).len(), 3);
         assert_eq!(chosen(&["6.16".to_string()]), [guest("6.16", 2, 2)]);
+        let own = ["/boot/vmlinuz-own".to_string()];
+        assert_eq!(chosen(&own)[0].name(), "guest vmlinuz-own, 2 CPUs");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod packages;
 mod results;
 mod steps;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -14,7 +15,7 @@ use crate::commands::sync;
 use crate::guest::kernels;
 use crate::host::setup::{self, Purpose};
 use crate::host::user_build::{self, Programs};
-use crate::host::{ebpf_build, process, progress};
+use crate::host::{ebpf_build, paths, process, progress};
 use guests::{TOOLS, chosen, run_all};
 use results::{TestCounts, table};
 use steps::Steps;
@@ -36,9 +37,13 @@ pub(crate) struct Args {
     /// Run only this part
     #[arg(long, value_enum)]
     only: Option<Only>,
-    /// Run guests of these series only (any series of Debian's archive)
-    #[arg(long, value_name = "SERIES")]
+    /// Run guests of these kernels only: series that Debian's archive carries, or paths of kernel
+    /// images
+    #[arg(long, value_name = "SERIES|VMLINUZ")]
     kernel: Vec<String>,
+    /// The directory lib/modules/VERSION that belongs to the kernel image
+    #[arg(long, value_name = "DIR")]
+    modules: Option<PathBuf>,
     /// Number of guests that run in parallel
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
     jobs: u8,
@@ -48,15 +53,22 @@ pub(crate) struct Args {
 }
 
 /// Runs the steps and prints their table. The exit status is 0 if all passed.
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    for series in &args.kernel {
-        if !kernels::is_series(series) {
+pub(crate) fn run(mut args: Args) -> Result<ExitCode> {
+    for kernel in &mut args.kernel {
+        *kernel = kernels::absolute(kernel)?;
+        if !kernels::is_series(kernel) && !Path::new(kernel).is_file() {
             bail!(
-                "--kernel {series}: `cargo xtask test` takes a series, such as 6.12; `cargo xtask vm` takes images \
-                 too"
+                "--kernel {kernel}: neither a series (5.10, 6.12, …) nor the path of a kernel image"
             );
         }
     }
+    args.modules = args.modules.map(paths::absolute).transpose()?;
+    let images = args.kernel.iter().filter(|k| !kernels::is_series(k));
+    if args.modules.is_some() && (images.count() != 1 || args.kernel.len() != 1) {
+        bail!("--modules belongs to one kernel image: give exactly one --kernel VMLINUZ with it");
+    }
+    paths::enter_root()?;
+    let args = &args;
     let mut steps = Steps::default();
     let guests = args.only != Some(Only::Host);
     let host = matches!(args.only, None | Some(Only::Host));
@@ -111,7 +123,7 @@ fn in_guests(args: &Args, steps: &mut Steps) {
     let mut jobs = Vec::new();
     let only_packages = args.only == Some(Only::Packages);
     for guest in chosen(&args.kernel).into_iter().filter(|_| !only_packages) {
-        match kernels::find(guest.series, None, false) {
+        match kernels::find(guest.kernel, args.modules.as_deref(), false) {
             Ok(kernel) => jobs.push(guest.job(kernel, &programs, &args.filter)),
             Err(error) => {
                 steps.counted(&guest.name(), || Err(error));

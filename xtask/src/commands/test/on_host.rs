@@ -9,8 +9,7 @@ use crate::commands::test::results::TestCounts;
 use crate::commands::test::steps::Steps;
 use crate::host::{cargo_tools, ebpf_build, paths, process, progress};
 
-/// The features that aren't on by default are checked and tested on this machine only; guests run the
-/// default build.
+/// Everything is checked and tested with all features, as it is shipped.
 const FEATURES: [&str; 2] = ["--features", "pinscope/otlp"];
 
 /// Runs the checks and the tests.
