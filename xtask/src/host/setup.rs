@@ -10,7 +10,9 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::host::tool::Tool;
-use crate::host::{bpf_toolchain, cargo_tools, deploy_tools, ebpf_build, private_apt, process, progress};
+use crate::host::{
+    bpf_toolchain, cargo_tools, deploy_tools, ebpf_build, private_apt, process, progress,
+};
 
 /// The static busybox of this machine, which guests get too.
 pub(crate) const BUSYBOX: &str = "/bin/busybox";

@@ -60,7 +60,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") 
 {{- define "pinscope.capabilities" -}}
 {{- $all := .Values.capabilities -}}
 {{- if .Values.lockMemory -}}
-{{- $all = append $all "IPC_LOCK" | uniq -}}
+{{- $all = append $all "SYS_RESOURCE" | uniq -}}
 {{- end -}}
 {{- toYaml $all -}}
 {{- end -}}
