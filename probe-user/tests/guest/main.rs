@@ -21,6 +21,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
+#[path = "../common/promql.rs"]
+mod promql;
+
+mod alerts;
 mod barred;
 mod commands;
 mod consistent;
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
     trials.extend(degraded::trials());
     trials.extend(live::trials());
     trials.extend(export::trials());
+    trials.extend(alerts::trials());
     trials.extend(privileges::trials());
     trials.extend(barred::trials());
     trials.extend(barred::last());
