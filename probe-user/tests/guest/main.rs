@@ -55,8 +55,8 @@ fn main() -> ExitCode {
     trials.extend(degraded::trials());
     trials.extend(live::trials());
     trials.extend(export::trials());
-    trials.extend(alerts::trials());
     trials.extend(privileges::trials());
+    trials.extend(alerts::trials());
     trials.extend(barred::trials());
     trials.extend(barred::last());
     libtest_mimic::run(&arguments, trials).exit_code()
