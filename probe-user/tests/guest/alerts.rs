@@ -321,7 +321,7 @@ fn health() -> Result<()> {
         "--attach=kprobe",
         &forbidden,
         "--hook=write_folio=off",
-        "--max-series=100",
+        "--max-series=600",
         &web,
     ];
     let first = exporter(&flags)?;
