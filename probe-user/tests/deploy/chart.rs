@@ -321,7 +321,7 @@ fn the_chart_knows_every_option() {
         if ["listen", "allow_remote", "web_config", "hook"].contains(&key) {
             continue;
         }
-        // A collector on the node is asked for with extra variables of its own.
+        // The chart has no collector to push to; extraEnv has OTEL_* variables for one.
         if key.starts_with("otlp") {
             continue;
         }
