@@ -21,6 +21,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
+#[path = "../common/promql.rs"]
+mod promql;
+
+mod alerts;
 mod barred;
 mod commands;
 mod consistent;
@@ -56,6 +60,7 @@ fn main() -> ExitCode {
     trials.extend(export::trials());
     trials.extend(rates::trials());
     trials.extend(privileges::trials());
+    trials.extend(alerts::trials());
     trials.extend(barred::trials());
     trials.extend(barred::last());
     libtest_mimic::run(&arguments, trials).exit_code()

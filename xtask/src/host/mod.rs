@@ -5,6 +5,7 @@
 pub(crate) mod bpf_toolchain;
 pub(crate) mod cargo_tools;
 pub(crate) mod debian_version;
+pub(crate) mod deploy_tools;
 pub(crate) mod ebpf_build;
 pub(crate) mod paths;
 pub(crate) mod private_apt;

@@ -10,7 +10,9 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::host::tool::Tool;
-use crate::host::{bpf_toolchain, cargo_tools, ebpf_build, private_apt, process, progress};
+use crate::host::{
+    bpf_toolchain, cargo_tools, deploy_tools, ebpf_build, private_apt, process, progress,
+};
 
 /// The static busybox of this machine, which guests get too.
 pub(crate) const BUSYBOX: &str = "/bin/busybox";
@@ -26,6 +28,8 @@ pub(crate) enum Purpose {
     Guests,
     /// Trying the packages in a Debian of their own.
     Packages,
+    /// Checking the chart and the manifests.
+    Deploy,
     /// Running a tool here or in a guest.
     Tool(Tool),
 }
@@ -94,6 +98,7 @@ fn missing(purposes: &[Purpose]) -> Result<BTreeSet<&'static str>> {
                 &[tool.package()],
             ),
             Purpose::Packages => need(program("mmdebstrap"), &["mmdebstrap"]),
+            Purpose::Deploy => need(deploy_tools::python_is_ready(), &["python3-venv"]),
             Purpose::Build | Purpose::Checks | Purpose::Guests => {}
         }
     }

@@ -43,14 +43,37 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") 
 {{- end -}}
 {{- end -}}
 
-{{- /* How a probe asks: with TLS or passwords only whether the port is open. */ -}}
+{{- /* The address and port, with an IPv6 address in brackets. */ -}}
+{{- define "pinscope.listen" -}}
+{{- if contains ":" .Values.listenAddress -}}
+{{- printf "[%s]:%d" .Values.listenAddress (int .Values.port) -}}
+{{- else -}}
+{{- printf "%s:%d" .Values.listenAddress (int .Values.port) -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* http or https: the one answer for probes, PodMonitor and notes. */ -}}
+{{- define "pinscope.scheme" -}}
+{{- if and .Values.webConfig.existingSecret .Values.webConfig.tls -}}https{{- else -}}http{{- end -}}
+{{- end -}}
+
+{{- define "pinscope.capabilities" -}}
+{{- $all := .Values.capabilities -}}
+{{- if .Values.lockMemory -}}
+{{- $all = append $all "SYS_RESOURCE" | uniq -}}
+{{- end -}}
+{{- toYaml $all -}}
+{{- end -}}
+
+{{- /* How a probe asks. The kubelet does not verify certificates, and has none of its own. */ -}}
 {{- define "pinscope.probe" -}}
-{{- if .root.Values.webConfig.existingSecret -}}
+{{- if and .root.Values.webConfig.existingSecret .root.Values.webConfig.clientCertificates -}}
 tcpSocket:
   port: metrics
 {{- else -}}
 httpGet:
   path: {{ .path }}
   port: metrics
+  scheme: {{ include "pinscope.scheme" .root | upper }}
 {{- end -}}
 {{- end -}}

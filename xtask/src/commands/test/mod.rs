@@ -74,6 +74,7 @@ pub(crate) fn run(mut args: Args) -> Result<ExitCode> {
     let host = matches!(args.only, None | Some(Only::Host));
     let mut purposes = vec![Purpose::Build];
     purposes.extend(host.then_some(Purpose::Checks));
+    purposes.extend(host.then_some(Purpose::Deploy));
     purposes.extend(guests.then_some(Purpose::Guests));
     // Tests on this machine use the tools too.
     purposes.extend(TOOLS.map(Purpose::Tool));

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::commands::test::results::TestCounts;
 use crate::commands::test::steps::Steps;
-use crate::host::{cargo_tools, ebpf_build, paths, process, progress};
+use crate::host::{cargo_tools, deploy_tools, ebpf_build, paths, process, progress};
 
 /// Everything is checked and tested with all features, as it is shipped.
 const FEATURES: [&str; 2] = ["--features", "pinscope/otlp"];
@@ -34,8 +34,21 @@ pub(super) fn run(steps: &mut Steps) {
         Ok(TestCounts::PASSED)
     });
     steps.counted("advisories", advisories);
+    let deploy = deploy_tools::ensure();
+    if let Err(reason) = &deploy {
+        steps.counted("chart and manifests", || {
+            progress::step(&format!(
+                "chart and manifests: not checked, because their checkers cannot be installed: {reason:#}"
+            ));
+            Ok(TestCounts::SKIPPED)
+        });
+    }
     steps.counted("host tests", || {
         let mut command = process::cargo();
+        if let Ok(tools) = &deploy {
+            command.env("PINSCOPE_HELM", &tools.helm);
+            command.env("PINSCOPE_KUBERNETES_VALIDATE", &tools.python);
+        }
         // Setup has installed the tools that tests use: a missing one is a failure.
         command.env("PINSCOPE_REQUIRE_TOOLS", "1");
         command.args(["test", "--workspace", "--no-fail-fast"]);
