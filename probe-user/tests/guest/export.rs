@@ -19,7 +19,7 @@ use crate::{
     test, test_unless,
 };
 
-const EXPORTER: &str = "127.0.0.1:9723";
+pub(crate) const EXPORTER: &str = "127.0.0.1:9723";
 const SERVER: &str = "127.0.0.1:9090";
 /// The longest wait: generous, for emulation.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -41,7 +41,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// Sends a GET and returns the body of the response, whose status must be 200.
-fn get(address: &str, path: &str, accept: &str) -> Result<String> {
+pub(crate) fn get(address: &str, path: &str, accept: &str) -> Result<String> {
     let mut stream = TcpStream::connect(address).context("connecting")?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     write!(
@@ -79,7 +79,7 @@ fn unchunked(mut body: &str) -> String {
     whole
 }
 
-fn wait<T>(what: &str, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+pub(crate) fn wait<T>(what: &str, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     let begun = Instant::now();
     loop {
         match attempt() {
@@ -90,7 +90,7 @@ fn wait<T>(what: &str, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     }
 }
 
-fn exporter(flags: &[&str]) -> Result<Running> {
+pub(crate) fn exporter(flags: &[&str]) -> Result<Running> {
     let running = start(&[&["pinscope", "export", "--interval", "50ms"], flags].concat())?;
     wait("the exporter", || get(EXPORTER, "/readyz", "*/*"))
         .with_context(|| running.stderr.so_far())?;
@@ -163,7 +163,7 @@ fn counts() -> Result<()> {
 }
 
 /// Ends an exporter with SIGTERM; its exit status must be 0.
-fn ended(exporter: Running) -> Result<()> {
+pub(crate) fn ended(exporter: Running) -> Result<()> {
     exporter.signal(Signal::SIGTERM)?;
     exporter.wait()?.expect_code(0)
 }

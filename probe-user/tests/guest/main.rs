@@ -22,6 +22,7 @@ use anyhow::Result;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 mod barred;
+mod churn;
 mod commands;
 mod consistent;
 mod degraded;
@@ -32,6 +33,7 @@ mod live;
 mod pressure;
 mod privileges;
 mod scenarios;
+mod soak;
 mod support;
 
 fn main() -> ExitCode {
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
     trials.extend(degraded::trials());
     trials.extend(live::trials());
     trials.extend(export::trials());
+    trials.extend(churn::trials());
     trials.extend(privileges::trials());
     trials.extend(barred::trials());
     trials.extend(barred::last());
