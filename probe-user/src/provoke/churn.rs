@@ -292,6 +292,10 @@ fn end_with_parent() {
 /// Runs a job: its share of the cgroups, each with its share of the processes.
 fn work(plan: &ChurnPlan, counters: &Counters, home: Option<&Cgroup>, job: u32) -> Result<()> {
     end_with_parent();
+    if let Some(home) = home {
+        // First: entering another cpuset may take back the choice of a CPU (Linux 5.10 does).
+        home.add(std::process::id())?;
+    }
     let _cpu = CpuPin::by_turns(job as usize)?;
     let held = Held::new(plan.pages)?;
     let process = || {

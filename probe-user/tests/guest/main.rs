@@ -32,6 +32,7 @@ mod helper;
 mod live;
 mod pressure;
 mod privileges;
+mod sample;
 mod scenarios;
 mod soak;
 mod support;

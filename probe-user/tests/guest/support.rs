@@ -372,6 +372,10 @@ impl Check {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns the complaints.
     pub(crate) fn complaints(self) -> Vec<String> {
         self.0
