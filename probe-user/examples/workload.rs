@@ -159,6 +159,10 @@ struct Churn {
     /// The pages of each long-lived process.
     #[arg(long, default_value_t = 64)]
     steady_pages: usize,
+    /// Has every process count the pages that its page table shows to be unmapped: for a machine
+    /// short of memory.
+    #[arg(long)]
+    inspect_all: bool,
     /// Prints what is known for certain as JSON.
     #[arg(long)]
     json: bool,
@@ -333,10 +337,11 @@ fn come_and_go(options: &Churn) -> Result<()> {
         jobs: options.jobs,
         steady: options.steady,
         steady_pages: options.steady_pages,
+        inspect_all: options.inspect_all,
     })?;
     let report = &run.report;
     eprintln!(
-        "{} processes in {} cgroups in {:.1} s: {} unmaps, {} of them futile; {} page tables agree",
+        "{} processes in {} cgroups in {:.1} s: {} unmaps, {} of them futile; {} page tables inspected",
         report.processes,
         report.cgroups,
         report.seconds,

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use commands::{bench, build, check, demo, dist, packages, sync, test, vm};
+use commands::{bench, build, check, demo, dist, packages, soak, sync, test, vm};
 use guest::session::{GUEST_FAILED, GuestFailed};
 use host::{paths, progress};
 
@@ -40,6 +40,8 @@ enum Task {
     Dist,
     /// Run the benchmarks
     Bench(bench::Args),
+    /// Run an exporter beside many short-lived processes and cgroups for some minutes
+    Soak(soak::Args),
     /// Build the Debian and the RPM package, and print their paths
     Packages,
     /// Make the copies in the Helm chart and the generated parts of the docs
@@ -71,6 +73,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Task::Test(args) => test::run(args),
         Task::Vm(args) => vm::run(args),
         Task::Bench(args) => bench::run(&args),
+        Task::Soak(args) => soak::run(&args),
         Task::Build => build::run(),
         Task::Check(args) => check::run(&args),
         Task::Dist => dist::run(),

@@ -18,15 +18,20 @@ use nix::{
     unistd::{Gid, Uid, setgroups, setresgid, setresuid},
 };
 use pinscope::provoke::{
-    Backing, Cgroup, Mapping, Reference, References, Region, Subset, set_comm,
+    Backing, Cgroup, Mapping, Reference, References, Region, Subset, page_size, set_comm,
 };
+use procfs::Current;
 use serde::{Deserialize, Serialize};
+
+use crate::soak;
 
 pub(crate) fn main(helper: &str, arguments: &[String]) -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match (helper, arguments.as_slice()) {
         ("unprivileged", [capabilities, cmd @ ..]) => unprivileged(capabilities, cmd),
         ("barred", [what, cmd @ ..]) => barred(what, cmd),
+        ("soak", [plan]) => soak::helper(plan),
+        ("hog", []) => hog(),
         ("shared", [pages, rounds]) => shared(pages, rounds),
         ("sharer", [comm, pages, from @ ..]) => sharer(comm, pages, from.first().copied()),
         _ => Err(anyhow::anyhow!(
@@ -85,6 +90,15 @@ fn barred(what: &str, cmd: &[&str]) -> Result<()> {
     }
     let (program, arguments) = cmd.split_first().context("no CMD")?;
     Err(Command::new(program).args(arguments).exec().into())
+}
+
+/// Takes memory until the kernel kills this process, before any other.
+fn hog() -> Result<()> {
+    std::fs::write("/proc/self/oom_score_adj", "1000")?;
+    let total = procfs::Meminfo::current()?.mem_total;
+    let map = Mapping::anonymous(total as usize / page_size())?;
+    (0..map.pages()).for_each(|page| map.write(page, 1));
+    bail!("all memory was to be had, and this process still runs")
 }
 
 /// What the helper `shared` knows for certain.

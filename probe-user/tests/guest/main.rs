@@ -26,6 +26,7 @@ mod promql;
 
 mod alerts;
 mod barred;
+mod churn;
 mod commands;
 mod consistent;
 mod degraded;
@@ -36,7 +37,9 @@ mod live;
 mod pressure;
 mod privileges;
 mod rates;
+mod sample;
 mod scenarios;
+mod soak;
 mod support;
 mod watched;
 
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
     trials.extend(live::trials());
     trials.extend(export::trials());
     trials.extend(rates::trials());
+    trials.extend(churn::trials());
     trials.extend(privileges::trials());
     trials.extend(alerts::trials());
     trials.extend(barred::trials());

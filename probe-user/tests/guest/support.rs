@@ -372,6 +372,15 @@ impl Check {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the complaints.
+    pub(crate) fn complaints(self) -> Vec<String> {
+        self.0
+    }
+
     /// Fails if there are complaints, and shows the parts of the capture that have counts.
     pub(crate) fn done(self, json: &Value) -> Result<()> {
         if self.0.is_empty() {

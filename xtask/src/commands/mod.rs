@@ -8,6 +8,7 @@ pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod dist;
 pub(crate) mod packages;
+pub(crate) mod soak;
 pub(crate) mod sync;
 pub(crate) mod test;
 pub(crate) mod vm;
