@@ -2,7 +2,7 @@
 //! reclaimed and ends, as on a host whose containers come and go.
 //!
 //! Speed decides whether a hundred thousand of them fit into an emulated minute or an hour. So the
-//! processes are copies of this one, the memory that is unmapped in vain is made and referenced
+//! processes are copies of this one, the memory of the futile unmaps is made and referenced
 //! once per job (each process maps it anew), and a job moves from cgroup to cgroup instead of each
 //! of its processes.
 
@@ -25,7 +25,7 @@ use super::subset::Subset;
 
 /// The most long-lived processes: their counters have to fit into a page beside the others.
 pub const MOST_STEADY: u32 = 64;
-/// Every so many processes, one looks into its page table to confirm what it counts.
+/// Once in this number of processes, one looks into its page table to confirm what it counts.
 const INSPECT_EVERY: u64 = 64;
 /// The pause of a long-lived process between two reclaims of its memory.
 const STEADY_PAUSE: Duration = Duration::from_millis(50);
@@ -326,7 +326,7 @@ fn work(plan: &ChurnPlan, counters: &Counters, home: Option<&Cgroup>, job: u32) 
     Ok(())
 }
 
-/// Returns how many of `all` fall to the part with this number, of so many parts.
+/// Returns the share of `all` that the part with this number has, of this number of parts.
 fn share(all: u64, parts: u64, number: u64) -> u64 {
     all / parts + u64::from(number < all % parts)
 }

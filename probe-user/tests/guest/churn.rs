@@ -224,7 +224,7 @@ fn claims() -> Result<()> {
 /// The memory that is left beside the programs that run, for the machine to be short of it.
 const LEFT_MIB: u64 = 96;
 
-/// While the kernel kills processes for want of memory, the exporter goes on counting and serving.
+/// While the kernel kills processes because memory is short, the exporter goes on counting and serving.
 fn short_of_memory() -> Result<()> {
     let lock = run(&["pinscope", "export", "--help"])?
         .stdout
@@ -328,7 +328,7 @@ fn adjust(pid: i32, to: &str) -> std::io::Result<()> {
     std::fs::write(format!("/proc/{pid}/oom_score_adj"), to)
 }
 
-/// Processes that the kernel does not kill for want of memory, until dropped.
+/// Processes that the kernel does not kill when memory is short, until dropped.
 struct Spared(Vec<i32>);
 
 impl Spared {

@@ -98,7 +98,7 @@ fn hog() -> Result<()> {
     let total = procfs::Meminfo::current()?.mem_total;
     let map = Mapping::anonymous(total as usize / page_size())?;
     (0..map.pages()).for_each(|page| map.write(page, 1));
-    bail!("all memory was to be had, and this process still runs")
+    bail!("this process has all memory and still runs")
 }
 
 /// What the helper `shared` knows for certain.

@@ -220,6 +220,9 @@ fn shared() -> Result<()> {
     let both = [truth.first, truth.second];
     let counted: u64 = both.iter().map(|pid| futile_of(capture, *pid)).sum();
     check.same("futile unmaps, each folio once", counted, truth.in_first);
+    // The kernel may find a page of the processes' own memory referenced for a moment, for
+    // example by another CPU's batch: those are victims' mappings too.
+    let others = futile(capture).saturating_sub(counted);
     for (pid, comm) in both.iter().zip(["shared-first", "shared-second"]) {
         let mut rows = capture
             .victims
@@ -229,11 +232,9 @@ fn shared() -> Result<()> {
         let row = rows.next().with_context(|| format!("{comm} is no victim"));
         match row {
             Ok(row) => {
-                check.same(
-                    comm,
-                    (row.mappings, row.pages),
-                    (truth.in_first, truth.in_first),
-                );
+                check.at_least(comm, row.mappings, truth.in_first);
+                check.at_least("in all", truth.in_first + others, row.mappings);
+                check.same("pages of small folios", row.pages, row.mappings);
                 check.same("comm", row.who.comm.as_deref(), Some(comm));
             }
             Err(error) => check.complain(error.to_string()),
