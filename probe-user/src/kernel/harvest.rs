@@ -97,7 +97,7 @@ impl Harvest {
     /// Whether keys must go now. A process keeps its name as long as there is room for it.
     fn due(&self, entries: usize) -> bool {
         match self.victims_by {
-            VictimsBy::Process => self.sees_pids && entries > MapsMut::VICTIMS / 2,
+            VictimsBy::Process => self.sees_pids && entries > MapsMut::VICTIMS / 8,
             VictimsBy::Cgroup => true,
             VictimsBy::Nothing => false,
         }

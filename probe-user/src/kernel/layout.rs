@@ -58,7 +58,9 @@ impl LayoutError {
                 "run a kernel with CONFIG_DEBUG_INFO_BTF=y"
             }
             LayoutError::Read { .. } => "make the file readable to pinscope: see the error",
-            LayoutError::Parse { .. } => "report this kernel to pinscope's developers",
+            LayoutError::Parse { .. } => {
+                "run a kernel with CONFIG_DEBUG_INFO_BTF=y; if it has that, report it to pinscope's developers"
+            }
             LayoutError::UnknownKind { .. } => {
                 "update pinscope: a version that is newer than this kernel knows the kind"
             }

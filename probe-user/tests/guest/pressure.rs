@@ -222,7 +222,7 @@ fn shared() -> Result<()> {
     check.same("futile unmaps, each folio once", counted, truth.in_first);
     // The kernel may find a page of the processes' own memory referenced for a moment, for
     // example by another CPU's batch: those are victims' mappings too.
-    let others = futile(capture).saturating_sub(counted);
+    let others = crate::support::futile(capture).saturating_sub(counted);
     for (pid, comm) in both.iter().zip(["shared-first", "shared-second"]) {
         let mut rows = capture
             .victims

@@ -118,15 +118,19 @@ fn losses(lost: &LostCounts) -> Vec<String> {
             "reclaim call",
             "whose unmaps are not counted at all",
         ),
-        (lost.groups, "unmap", "missing from groups and totals"),
-        (lost.victims, "mapping", "missing from the victims"),
+        (lost.groups, "unmap", "counted under (others)"),
+        (lost.victims, "mapping", "counted under (others)"),
         (
             lost.mappings,
             "mapping",
             "beyond the limit for one folio, missing from the victims",
         ),
         (lost.folios, "unmap", "missing from unmaps per folio"),
-        (lost.subscribers, "notifier call", "without a subscriber"),
+        (
+            lost.subscribers,
+            "notifier call",
+            "counted under other subscribers",
+        ),
     ]
     .into_iter()
     .filter(|(n, ..)| *n > 0)

@@ -10,8 +10,8 @@ pub(super) static LOST: Metric = Metric {
     name: "pinscope_events_lost",
     unit: Unit::Of("losses"),
     kind: Kind::Counter,
-    help: "Counts that a full map could not take, failed reads, and dropped events, by map; all \
-           but events make counters too low",
+    help: "Counts that found a map full, failed reads, and dropped events, by map; counts of \
+           groups, victims and subscribers go to `other`, the rest make counters too low",
     details: "",
     labels: &[MAP],
     needs: &[],
