@@ -20,17 +20,19 @@ use crate::{
     sample::{BATCH, Sample, counted, values},
     soak::{self, Plan, Soak, exporter},
     support::{Check, Running, capture_missing, futile, run, start},
-    test,
+    test, test_unless,
 };
 
 pub(crate) fn trials() -> Vec<Trial> {
+    let preempting = (preempts() != Some(false))
+        .then_some("this kernel misses calls for other reasons, and not the returns alone");
     vec![
         test("export_under_churn_is_bounded_and_lossless", export),
         test(
             "capture_of_more_processes_than_keys_is_exact",
             more_than_keys,
         ),
-        test("missed_returns_leave_no_claims", claims),
+        test_unless(preempting, "missed_returns_leave_no_claims", claims),
         test("export_goes_on_when_memory_is_short", short_of_memory),
     ]
 }
