@@ -260,8 +260,8 @@ fn short_of_memory() -> Result<()> {
     if lock {
         check.at_least("locked KiB", locked, 1);
     }
-    check.at_least("processes killed", kills, 3);
-    check.at_least("scrapes meanwhile", scrapes, 3);
+    check.at_least("processes killed", kills, 1);
+    check.at_least("scrapes meanwhile", scrapes, 1);
     // Reclaim by those who want memory may take a page that MADV_FREE gave back first.
     for (memory, verdict, expected) in [
         ("shmem", "futile_referenced", truth.futile_expected),
