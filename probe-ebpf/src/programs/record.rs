@@ -52,12 +52,9 @@ pub fn record(state: &mut TaskState, verdict: Verdict) {
     pending.unmap_ns += state.unmap_ns;
     if let Some(times) = TIMES.get_ptr_mut(verdict as u32) {
         if state.unmap_ns != 0 {
-            observe(unsafe { &raw mut (*times).unmap_ns }, state.unmap_ns, 1);
-            observe_octave(
-                unsafe { &raw mut (*times).by_reclaimer },
-                state.reclaimer,
-                state.unmap_ns,
-            );
+            let bucket = observe(unsafe { &raw mut (*times).unmap_ns }, state.unmap_ns, 1);
+            let rows = unsafe { &raw mut (*times).by_reclaimer };
+            observe_octave(rows, state.reclaimer, state.unmap_ns, bucket);
         }
         if state.notifier_calls != 0 {
             observe(
@@ -127,9 +124,10 @@ fn lost_mapping(victim: &VictimKey, mappings: u64, pages: u64) {
     }
 }
 
-/// Counts a value, `n` times, in this CPU's histogram.
+/// Counts a value, `n` times, in this CPU's histogram; returns the value's bucket.
 #[inline(always)]
-fn observe(hist: *mut Hist, value: u64, n: u64) {
+fn observe(hist: *mut Hist, value: u64, n: u64) -> usize {
+    let index = bucket_of(value);
     unsafe {
         add_own(&raw mut (*hist).sum, value.wrapping_mul(n));
         if value > (*hist).max {
@@ -138,14 +136,15 @@ fn observe(hist: *mut Hist, value: u64, n: u64) {
         if !value > (*hist).min_inverted {
             (*hist).min_inverted = !value;
         }
-        bucket(hist, bucket_of(value), n);
+        bucket(hist, index, n);
     }
+    index
 }
 
-/// Counts a value in this CPU's row of one reclaimer.
+/// Counts a value, whose bucket is known, in this CPU's row of one reclaimer.
 #[inline(always)]
-fn observe_octave(rows: *mut [Octaves; RECLAIMER_ROWS], reclaimer: u8, value: u64) {
-    let octave = octave_of(bucket_of(value));
+fn observe_octave(rows: *mut [Octaves; RECLAIMER_ROWS], reclaimer: u8, value: u64, bucket: usize) {
+    let octave = octave_of(bucket);
     if octave < OCTAVES {
         unsafe {
             let row = rows

@@ -385,6 +385,7 @@ impl Session<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::kept::tests::event;
 
     /// A flood of events must not keep a capture from noticing Ctrl-C.
     #[test]
@@ -402,31 +403,13 @@ mod tests {
             record_failed: false,
             sink: &mut sink,
         };
-        let event = || Event {
-            elapsed: 0.0,
-            verdict: probe_ebpf::Verdict::FutilePinned.into(),
-            reclaimer: probe_ebpf::Reclaimer::Kswapd.into(),
-            reclaimer_tid: 1,
-            reclaimer_comm: String::new(),
-            memory: probe_ebpf::Memory::Anon.into(),
-            order: 0,
-            victim: None,
-            address: None,
-            excess: 1,
-            refcount: 2,
-            mappings: 1,
-            times: None,
-            notifier_calls: None,
-            notifier_ns: None,
-            unmap_ns: 0,
-        };
-        let endless = |limit: usize| vec![event(); limit];
+        let endless = |limit: usize| vec![event(0.0); limit];
         for turns in 1..=3 {
             assert!(session.collect(endless).unwrap());
             assert!(session.has_room());
             assert_eq!(session.events.events().len(), turns * TURN);
         }
-        assert!(!session.collect(|_| vec![event()]).unwrap());
+        assert!(!session.collect(|_| vec![event(0.0)]).unwrap());
         assert!(!session.has_room());
     }
 }

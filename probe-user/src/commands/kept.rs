@@ -38,7 +38,7 @@ impl Kept {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use probe_ebpf::{Memory, Reclaimer, Verdict};
 
     use super::*;
@@ -56,7 +56,7 @@ mod tests {
         assert_eq!(events[MOST - 1].elapsed, (MOST + 2) as f64);
     }
 
-    fn event(elapsed: f64) -> Event {
+    pub(in crate::commands) fn event(elapsed: f64) -> Event {
         Event {
             elapsed,
             verdict: Verdict::FutilePinned.into(),

@@ -6,7 +6,7 @@ use std::{fs, path::Path, time::Duration};
 use super::{
     attach::AttachError,
     host,
-    layout::{ResolvedLayout, VMLINUX_BTF, Wanted, running_kernel},
+    layout::{ResolvedLayout, VMLINUX_BTF, running_kernel},
     privileges,
     symbols::KALLSYMS,
 };
@@ -119,9 +119,7 @@ pub fn conditions() -> Vec<Check> {
 }
 
 fn btf() -> Check {
-    match running_kernel()
-        .and_then(|b| ResolvedLayout::resolve(VMLINUX_BTF, &b, &Wanted::default()))
-    {
+    match running_kernel().and_then(|b| ResolvedLayout::resolve(VMLINUX_BTF, &b, &[])) {
         Ok(layout) => {
             let lacking: Vec<&str> = layout
                 .missing

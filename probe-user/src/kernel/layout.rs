@@ -68,15 +68,6 @@ impl LayoutError {
     }
 }
 
-/// Names that are looked up in addition to those of the hooks.
-#[derive(Clone, Debug, Default)]
-pub struct Wanted<'a> {
-    /// Names of functions.
-    pub functions: Vec<&'a str>,
-    /// Names of tracepoints.
-    pub tracepoints: Vec<&'a str>,
-}
-
 /// The layout of a kernel, and what it lacks.
 #[derive(Clone, Debug)]
 pub struct ResolvedLayout {
@@ -102,18 +93,19 @@ impl ResolvedLayout {
             .map(|(name, _)| name.as_str())
     }
 
-    /// Resolves the layout from a kernel's raw BTF, which was read from `path`.
+    /// Resolves the layout from a kernel's raw BTF, which was read from `path`. `functions` are
+    /// wanted in addition to those of the hooks.
     ///
     /// # Errors
     /// When the BTF can't be parsed, or not as far as the types that are needed.
     pub fn resolve(
         path: &str,
         bytes: &[u8],
-        wanted: &Wanted<'_>,
+        functions: &[&str],
     ) -> Result<ResolvedLayout, LayoutError> {
         let hooks = Hook::ALL.map(Hook::entry);
-        let mut functions = wanted.functions.clone();
-        let mut tracepoints = wanted.tracepoints.clone();
+        let mut functions = functions.to_vec();
+        let mut tracepoints = Vec::new();
         for entry in hooks {
             match entry.target {
                 Target::Function { .. } => functions.extend(entry.symbols),
@@ -389,8 +381,7 @@ mod tests {
 
     #[test]
     fn what_is_not_btf_is_refused() {
-        let err =
-            ResolvedLayout::resolve("here", b"not BTF at all", &Wanted::default()).unwrap_err();
+        let err = ResolvedLayout::resolve("here", b"not BTF at all", &[]).unwrap_err();
         let said = err.to_string();
         assert!(said.contains("cannot parse the BTF in here"), "{said}");
         assert!(err.remedy().contains("report"), "{}", err.remedy());
@@ -404,7 +395,7 @@ mod tests {
             bytes.extend(word.to_le_bytes());
         }
         bytes.push(0);
-        let err = ResolvedLayout::resolve("here", &bytes, &Wanted::default()).unwrap_err();
+        let err = ResolvedLayout::resolve("here", &bytes, &[]).unwrap_err();
         let said = err.to_string();
         assert!(said.contains("kind 21"), "{said}");
         assert!(
@@ -420,9 +411,7 @@ mod tests {
         if fs::metadata(VMLINUX_BTF).is_err() {
             return;
         }
-        let layout =
-            ResolvedLayout::resolve(VMLINUX_BTF, &running_kernel().unwrap(), &Wanted::default())
-                .unwrap();
+        let layout = ResolvedLayout::resolve(VMLINUX_BTF, &running_kernel().unwrap(), &[]).unwrap();
         let k = layout.kernel;
         assert_eq!(layout.lacks(Hook::Unmap), None);
         assert_eq!(k.page_size_of, 64);

@@ -25,7 +25,7 @@ use super::{
     layout::{LayoutError, ResolvedLayout, VMLINUX_BTF, running_kernel},
     maps::{Histograms, MapsMut, ReadError},
     names::Names,
-    plan::{AttachMode, HookOverride, plan, wanted},
+    plan::{AttachMode, HookOverride, plan},
     privileges,
     programs::Programs,
     symbols,
@@ -78,7 +78,11 @@ impl Probes {
     pub fn attach(options: &ProbeOptions) -> Result<Probes, AttachError> {
         check_privileges()?;
         let mode = options.attach.resolve();
-        let wanted = wanted(&options.hooks);
+        let wanted: Vec<&str> = options
+            .hooks
+            .iter()
+            .filter_map(HookOverride::symbol)
+            .collect();
         let unknown = |e: LayoutError| {
             let remedy = e.remedy();
             cannot(

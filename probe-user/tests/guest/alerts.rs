@@ -3,11 +3,7 @@
 //!
 //! Minutes are seconds here, in every window of the rules.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -15,9 +11,9 @@ use pinscope::provoke::Truth;
 use serde_json::Value;
 
 use crate::{
-    export::{EXPORTER, ended, exporter, get, no_prometheus, wait},
+    export::{EXPORTER, Server, ended, exporter, get, no_prometheus, wait},
     promql::{Selector, selectors},
-    support::{Check, Running, run, scratch, start},
+    support::{Check, run},
     test_unless,
 };
 
@@ -25,7 +21,6 @@ const RECORDING: &str = include_str!("../../../deploy/prometheus/recording.rules
 const ALERTS: &str = include_str!("../../../deploy/prometheus/alerts.rules.yml");
 const DASHBOARD: &str = include_str!("../../../deploy/grafana/pinscope.json");
 
-const SERVER: &str = "127.0.0.1:9091";
 /// How much shorter the windows of the rules are than the shipped ones.
 const FACTOR: u64 = 60;
 /// A function that exists in every kernel and that the kernel forbids to probe.
@@ -89,60 +84,18 @@ fn milliseconds(text: &str) -> Option<u64> {
     (sum > 0).then_some(sum)
 }
 
-/// A Prometheus server with the rules.
-struct Server {
-    running: Running,
-    home: PathBuf,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.running.child.kill();
-        let _ = self.running.child.wait();
-        let _ = std::fs::remove_dir_all(&self.home);
-    }
+/// Starts a server with the rules as they are shipped, but for their times.
+fn server() -> Result<Server> {
+    let rules = [
+        ("recording.yml", shortened(RECORDING)),
+        ("alerts.yml", shortened(ALERTS)),
+    ];
+    let server = Server::start("1s", &rules, &[])?;
+    server.until("sum(up) == 1")?;
+    Ok(server)
 }
 
 impl Server {
-    fn start() -> Result<Self> {
-        let home = scratch("alerts");
-        std::fs::create_dir_all(&home)?;
-        let rules = [("recording.yml", RECORDING), ("alerts.yml", ALERTS)];
-        for (name, text) in rules {
-            std::fs::write(home.join(name), shortened(text))?;
-        }
-        let config = home.join("prometheus.yml");
-        std::fs::write(
-            &config,
-            format!(
-                "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\n\
-                 rule_files: [recording.yml, alerts.yml]\n\
-                 scrape_configs:\n- job_name: pinscope\n  static_configs:\n  \
-                 - targets: ['{EXPORTER}']\n"
-            ),
-        )?;
-        let running = start(&[
-            "prometheus",
-            &format!("--config.file={}", config.display()),
-            &format!("--storage.tsdb.path={}", home.join("data").display()),
-            &format!("--web.listen-address={SERVER}"),
-            "--log.level=warn",
-        ])?;
-        let server = Self { running, home };
-        server.until("sum(up) == 1")?;
-        Ok(server)
-    }
-
-    /// Returns the series that a query yields.
-    fn query(&self, query: &str) -> Result<Vec<Value>> {
-        let coded: String = query.bytes().map(|b| format!("%{b:02X}")).collect();
-        let body = get(SERVER, &format!("/api/v1/query?query={coded}"), "*/*")?;
-        let answer: Value = serde_json::from_str(&body)?;
-        ensure!(answer["status"] == "success", "{query}: {answer}");
-        let result = answer["data"]["result"].as_array();
-        Ok(result.context("no result")?.clone())
-    }
-
     /// Waits until a query yields something.
     fn until(&self, query: &str) -> Result<()> {
         wait(query, || {
@@ -252,7 +205,7 @@ fn reclaim() -> Result<()> {
     let web = format!("--web-config={}", web.display());
     // With everything that rules and dashboard ask for.
     let exporter = exporter(&["--cgroups", "2", "--self-cost", &web])?;
-    let server = Server::start()?;
+    let server = server()?;
     // Longer than any alert of an idle host would stay pending.
     std::thread::sleep(Duration::from_secs(20));
     let fired = server.fired()?;
@@ -325,7 +278,7 @@ fn health() -> Result<()> {
         &web,
     ];
     let first = exporter(&flags)?;
-    let server = Server::start()?;
+    let server = server()?;
     std::fs::write(&path, "nonsense: true\n")?;
     server.fires("alertname=\"PinscopeDegraded\",hook=\"remove_mapping\"")?;
     server.fires("alertname=\"PinscopeSeriesDropped\"")?;

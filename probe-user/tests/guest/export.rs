@@ -271,7 +271,7 @@ fn privileges() -> Result<()> {
 
 /// A Prometheus server with its own data directory.
 pub(crate) struct Server {
-    running: Running,
+    pub(crate) running: Running,
     home: PathBuf,
 }
 
@@ -284,16 +284,24 @@ impl Drop for Server {
 }
 
 impl Server {
-    pub(crate) fn start(interval: &str, flags: &[&str]) -> Result<Self> {
+    /// Starts a server that scrapes the exporter, and evaluates these files of rules, at an
+    /// interval.
+    pub(crate) fn start(interval: &str, rules: &[(&str, String)], flags: &[&str]) -> Result<Self> {
         let home = scratch("prometheus");
         std::fs::create_dir_all(&home)?;
+        for (name, text) in rules {
+            std::fs::write(home.join(name), text)?;
+        }
+        let names: Vec<&str> = rules.iter().map(|(name, _)| *name).collect();
         let config = home.join("prometheus.yml");
         std::fs::write(
             &config,
             format!(
-                "global: {{scrape_interval: {interval}, scrape_timeout: {interval}}}\n\
+                "global: {{scrape_interval: {interval}, scrape_timeout: {interval}, \
+                 evaluation_interval: {interval}}}\nrule_files: [{}]\n\
                  scrape_configs:\n- job_name: pinscope\n  static_configs:\n  \
-                 - targets: ['{EXPORTER}']\n"
+                 - targets: ['{EXPORTER}']\n",
+                names.join(", ")
             ),
         )?;
         let file = format!("--config.file={}", config.display());
@@ -305,15 +313,21 @@ impl Server {
         Ok(Self { running, home })
     }
 
-    /// Returns the single value of a query.
-    pub(crate) fn value(&self, query: &str) -> Result<f64> {
+    /// Returns the series that a query yields.
+    pub(crate) fn query(&self, query: &str) -> Result<Vec<Value>> {
         let coded: String = query.bytes().map(|b| format!("%{b:02X}")).collect();
         let body = get(SERVER, &format!("/api/v1/query?query={coded}"), "*/*")?;
         let answer: Value = serde_json::from_str(&body)?;
         ensure!(answer["status"] == "success", "{query}: {answer}");
-        let result = answer["data"]["result"].as_array().context("no result")?;
+        let result = answer["data"]["result"].as_array();
+        Ok(result.context("no result")?.clone())
+    }
+
+    /// Returns the single value of a query.
+    pub(crate) fn value(&self, query: &str) -> Result<f64> {
+        let result = self.query(query)?;
         let [one] = result.as_slice() else {
-            bail!("{query}: {answer}");
+            bail!("{query}: {result:?}");
         };
         Ok(one["value"][1].as_str().context("no value")?.parse()?)
     }
@@ -326,7 +340,7 @@ fn prometheus(native: bool) -> Result<()> {
     } else {
         &[]
     };
-    let server = Server::start("500ms", flags)?;
+    let server = Server::start("500ms", &[], flags)?;
     let up = || server.value("sum(up)");
     wait("the server", || {
         let up = up()?;

@@ -70,7 +70,7 @@ fn rates() -> Result<()> {
         ensure!(metrics.contains("\"/rates-known\""), "{metrics}");
         Ok(())
     })?;
-    let server = Server::start(&format!("{INTERVAL}s"), &[])?;
+    let server = Server::start(&format!("{INTERVAL}s"), &[], &[])?;
     let pinned = "sum(pinscope_unmaps_total{verdict=\"futile_pinned\"})";
     wait("the first scrape", || {
         let seen = server.value(pinned)?;

@@ -3,7 +3,7 @@
 
 use probe_ebpf::{Hook, Verdict};
 
-use super::labels::VERDICT;
+use super::{labels::VERDICT, unmaps::verdicts};
 use crate::{
     model::{container::ContainerPath, ranking::Usage},
     render::metrics::{
@@ -93,20 +93,18 @@ fn collect(
     for (name, since, usage) in top.counts() {
         let path = ContainerPath::read(name);
         let since = input.time_at(since);
-        for verdict in Verdict::ALL.into_iter().filter(|v| measured.verdict(*v)) {
+        for verdict in verdicts(measured) {
             let n = Verdict::ALL
                 .into_iter()
                 .filter(|v| measured.attribute(*v) == verdict)
                 .fold(0, |n: u64, v| n.saturating_add(count(usage, v as usize)));
-            if n > 0 || verdict != Verdict::Undecided {
-                let labels = [
-                    name.to_owned(),
-                    path.pod.clone(),
-                    path.container.clone(),
-                    verdict.name().to_owned(),
-                ];
-                family.push_since(labels, value(n), since);
-            }
+            let labels = [
+                name.to_owned(),
+                path.pod.clone(),
+                path.container.clone(),
+                verdict.name().to_owned(),
+            ];
+            family.push_since(labels, value(n), since);
         }
     }
 }

@@ -90,13 +90,11 @@ const USUAL: [Reclaimer; 5] = [
     Reclaimer::Madvise,
 ];
 
-/// The verdicts that the attached hooks can give; `undecided` only if they cannot decide all.
+/// The verdicts that the attached hooks can give. `undecided` is one of them everywhere: a probe may
+/// be missed at any time.
 pub(super) fn verdicts(measured: Measured) -> impl Iterator<Item = Verdict> {
-    let always = move |v: Verdict| match v {
-        Verdict::Undecided => !measured.by(Hook::ShrinkList),
-        _ => measured.verdict(v),
-    };
-    Verdict::ALL.into_iter().filter(move |v| always(*v))
+    let all = Verdict::ALL.into_iter();
+    all.filter(move |v| measured.verdict(*v))
 }
 
 #[derive(Default)]
