@@ -88,6 +88,15 @@ impl Tmux {
         }
     }
 
+    /// Waits until the screen does not show `text`.
+    fn until_gone(&self, text: &str) {
+        let begun = Instant::now();
+        while self.screen().contains(text) {
+            assert!(begun.elapsed() < LIMIT, "{text:?} stays");
+            sleep(Duration::from_millis(50));
+        }
+    }
+
     fn keys(&self, keys: &[&str]) {
         for key in keys {
             assert!(self.run(&["send-keys", key]).status.success());
@@ -162,9 +171,14 @@ fn keys_go_through_a_recording() {
     tmux.keys(&["Enter"]);
     let screen = tmux.until("/dataload");
     assert!(!screen.contains("gpu-trainer  "), "{screen}");
-    tmux.keys(&["Escape", "?"]);
+    // A key right after Escape would be read as that key with Alt: first what Escape does.
+    tmux.keys(&["Escape"]);
+    tmux.until("gpu-trainer");
+    tmux.keys(&["?"]);
     tmux.until("this list");
-    tmux.keys(&["Escape", "w"]);
+    tmux.keys(&["Escape"]);
+    tmux.until_gone("this list");
+    tmux.keys(&["w"]);
     tmux.until("written to pinscope-");
     // A smaller terminal is drawn again; in one that is too small, a message says so.
     tmux.run(&["resize-window", "-x", "40", "-y", "12"]);
