@@ -56,7 +56,7 @@ pub(super) mod tests {
         assert_eq!(events[MOST - 1].elapsed, (MOST + 2) as f64);
     }
 
-    pub(in crate::commands) fn event(elapsed: f64) -> Event {
+    pub(crate) fn event(elapsed: f64) -> Event {
         Event {
             elapsed,
             verdict: Verdict::FutilePinned.into(),
