@@ -402,13 +402,13 @@ mod tests {
             record_failed: false,
             sink: &mut sink,
         };
-        let endless = |limit: usize| vec![kept::tests::event(0.0); limit];
+        let endless = |limit: usize| vec![kept::event(0.0); limit];
         for turns in 1..=3 {
             assert!(session.collect(endless).unwrap());
             assert!(session.has_room());
             assert_eq!(session.events.events().len(), turns * TURN);
         }
-        assert!(!session.collect(|_| vec![kept::tests::event(0.0)]).unwrap());
+        assert!(!session.collect(|_| vec![kept::event(0.0)]).unwrap());
         assert!(!session.has_room());
     }
 }

@@ -37,10 +37,31 @@ impl Kept {
     }
 }
 
+/// An event for tests.
 #[cfg(test)]
-pub(super) mod tests {
-    use probe_ebpf::{Memory, Reclaimer, Verdict};
+pub(super) fn event(elapsed: f64) -> Event {
+    Event {
+        elapsed,
+        verdict: probe_ebpf::Verdict::FutilePinned.into(),
+        reclaimer: probe_ebpf::Reclaimer::Kswapd.into(),
+        reclaimer_tid: 1,
+        reclaimer_comm: String::new(),
+        memory: probe_ebpf::Memory::Anon.into(),
+        order: 0,
+        victim: None,
+        address: None,
+        excess: 1,
+        refcount: 2,
+        mappings: 1,
+        times: None,
+        notifier_calls: None,
+        notifier_ns: None,
+        unmap_ns: 0,
+    }
+}
 
+#[cfg(test)]
+mod tests {
     use super::*;
 
     #[test]
@@ -54,26 +75,5 @@ pub(super) mod tests {
         assert_eq!(events.len(), MOST);
         assert_eq!(events[0].elapsed, 3.0);
         assert_eq!(events[MOST - 1].elapsed, (MOST + 2) as f64);
-    }
-
-    pub(crate) fn event(elapsed: f64) -> Event {
-        Event {
-            elapsed,
-            verdict: Verdict::FutilePinned.into(),
-            reclaimer: Reclaimer::Kswapd.into(),
-            reclaimer_tid: 1,
-            reclaimer_comm: String::new(),
-            memory: Memory::Anon.into(),
-            order: 0,
-            victim: None,
-            address: None,
-            excess: 1,
-            refcount: 2,
-            mappings: 1,
-            times: None,
-            notifier_calls: None,
-            notifier_ns: None,
-            unmap_ns: 0,
-        }
     }
 }
