@@ -58,7 +58,8 @@ impl Harvest {
     ) -> Result<(), ReadError> {
         let groups: Vec<GroupKey> = maps.read().group_keys()?;
         let victims: Vec<VictimKey> = maps.read().victim_keys()?;
-        if !self.due(groups.len().max(victims.len())) {
+        let room = usize::try_from(maps.read().room("VICTIMS")).unwrap_or(0);
+        if !self.due(groups.len().max(victims.len()), room) {
             self.suspects.clear();
             return Ok(());
         }
@@ -94,10 +95,11 @@ impl Harvest {
         Ok(())
     }
 
-    /// Whether keys must go now. A process keeps its name as long as there is room for it.
-    fn due(&self, entries: usize) -> bool {
+    /// Whether keys must go now, of which a map has `room` for a number. Below an eighth of it, a
+    /// process is left where it is: whatever is in the maps needs no memory here.
+    fn due(&self, entries: usize, room: usize) -> bool {
         match self.victims_by {
-            VictimsBy::Process => self.sees_pids && entries > MapsMut::VICTIMS / 8,
+            VictimsBy::Process => self.sees_pids && entries > room / 8,
             VictimsBy::Cgroup => true,
             VictimsBy::Nothing => false,
         }

@@ -292,9 +292,6 @@ impl Maps<'_> {
 pub(super) struct MapsMut<'a>(pub(super) &'a mut Ebpf);
 
 impl MapsMut<'_> {
-    /// The number of keys that `VICTIMS` and `GROUPS` have room for each.
-    pub(super) const VICTIMS: usize = 4096;
-
     pub(super) fn read(&self) -> Maps<'_> {
         Maps(self.0)
     }
