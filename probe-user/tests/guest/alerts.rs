@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{
     export::{EXPORTER, Server, ended, exporter, get, no_prometheus, wait},
     promql::{Selector, selectors},
-    support::{Check, run},
+    support::{Check, run, scratch, start},
     test_unless,
 };
 
